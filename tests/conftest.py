@@ -1,0 +1,45 @@
+"""What all tests share: the backends to run on, new folders, hypothesis without a time limit."""
+
+import os
+
+# The suite's matrices are small: a second BLAS thread would only wait, or fight pytest's workers.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+import pytest
+from hypothesis import settings
+
+from tinyvae.backend import get_backend
+from tinyvae.errors import UserError
+
+settings.register_profile("tinyvae", deadline=None, derandomize=True, max_examples=50)
+settings.load_profile("tinyvae")
+pytest.register_assert_rewrite("runs")  # so that its asserts, too, show the values they compare
+
+
+def _has_gpu():
+    try:
+        get_backend("cupy")
+    except UserError:
+        return False
+    return True
+
+
+BACKENDS = ["numpy", pytest.param("cupy", marks=pytest.mark.gpu)]
+
+
+@pytest.fixture(params=BACKENDS if _has_gpu() else BACKENDS[:1], scope="session")
+def xp(request):
+    """The array module to test on: numpy, and cupy where a device exists."""
+    return get_backend(request.param)
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """A new folder at every call."""
+
+    def make():
+        folder = tmp_path / str(len(list(tmp_path.iterdir())))
+        folder.mkdir()
+        return folder
+
+    return make

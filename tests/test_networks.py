@@ -1,0 +1,186 @@
+from functools import partial
+
+import numpy as np
+import pytest
+
+from tinyvae import VAE, Autoencoder, Bernoulli, LearnedGaussian, UserError, make_model, to_host
+from tinyvae.layers import Layer
+from tinyvae.networks import conv_decoder, conv_trunk, mlp_decoder, mlp_trunk
+
+CODE, IMAGE = (5,), (1, 28, 28)
+
+
+def dense(inside, outside):
+    return inside * outside + outside
+
+
+def conv(inside, outside):
+    return inside * outside * 9 + outside
+
+
+# Each network: its layers, the shapes they make, the number of weights of each that has any.
+NETWORKS = [
+    (
+        conv_trunk,
+        "Conv2d ReLU Conv2d ReLU Flatten Linear ReLU",
+        [IMAGE, (32, 14, 14), (64, 7, 7), (3136,), (256,)],
+        [conv(1, 32), conv(32, 64), dense(3136, 256)],
+    ),
+    (
+        partial(conv_decoder, 5),
+        "Linear ReLU Linear ReLU Reshape ConvTranspose2d ReLU ConvTranspose2d",
+        [CODE, (256,), (3136,), (64, 7, 7), (32, 14, 14), IMAGE],
+        [dense(5, 256), dense(256, 3136), conv(64, 32), conv(32, 1)],
+    ),
+    (
+        partial(mlp_trunk, (50, 30)),
+        "Flatten Linear ReLU Linear ReLU",
+        [IMAGE, (784,), (50,), (30,)],
+        [dense(784, 50), dense(50, 30)],
+    ),
+    (
+        partial(mlp_decoder, 5, (50, 30)),
+        "Linear ReLU Linear ReLU Linear Reshape",
+        [CODE, (30,), (50,), (784,), IMAGE],
+        [dense(5, 30), dense(30, 50), dense(50, 784)],
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    "network, layers, shapes, weights",
+    NETWORKS,
+    ids=["conv_trunk", "conv_decoder", "mlp_trunk", "mlp_decoder"],
+)
+def test_the_tutorials_networks(network, layers, shapes, weights):
+    network = network(np.random.default_rng(0))
+    assert [type(layer).__name__ for layer in network.layers] == layers.split()
+    sizes = [sum(p.value.size for _, p in one.named_parameters()) for one in network.layers]
+    assert [size for size in sizes if size] == weights
+
+    x = np.zeros((*shapes[0], 2), dtype=np.float32)
+    seen = [shapes[0]]
+    for layer in network.layers:
+        x = layer.forward(x)
+        if x.shape[:-1] != seen[-1]:
+            seen.append(x.shape[:-1])
+    assert seen == shapes
+
+
+@pytest.mark.parametrize("model, kind, heads", [("vae", VAE, 2), ("ae", Autoencoder, 1)])
+@pytest.mark.parametrize(
+    "network, features, weights",
+    [
+        (
+            "conv",
+            256,
+            conv(1, 32)
+            + conv(32, 64)
+            + dense(3136, 256)
+            + dense(256, 3136)
+            + conv(64, 32)
+            + conv(32, 1),
+        ),
+        ("mlp", 400, dense(784, 400) + dense(400, 784)),
+    ],
+)
+def test_make_model(model, kind, heads, network, features, weights):
+    made = make_model(model, network, latent_dim=3, likelihood="gaussian")
+    assert type(made) is kind and made.latent_dim == 3
+    assert type(made.likelihood) is LearnedGaussian
+    around_the_code = heads * dense(features, 3) + dense(3, features)
+    assert made.theta.size == weights + around_the_code + 1  # and the learned variance
+    assert type(make_model(model, network).likelihood) is Bernoulli
+
+
+def test_names_tell_where_a_weight_stands():
+    layers = "encoder.trunk.1 encoder.mu encoder.logvar decoder.0 decoder.2".split()
+    expected = [f"{layer}.{kind}" for layer in layers for kind in ("weight", "bias")]
+    assert list(make_model("vae", "mlp").state_dict()) == expected
+    learned = make_model("vae", "mlp", likelihood="gaussian")
+    assert list(learned.state_dict()) == [*expected, "likelihood.logvar"]
+
+
+@pytest.mark.parametrize(
+    "names, sentence",
+    [
+        ({"model": "gan"}, "model must be one of vae, ae, got 'gan'"),
+        ({"network": "resnet"}, "network must be one of conv, mlp, got 'resnet'"),
+        ({"likelihood": "poisson"}, "likelihood must be one of bernoulli, gaussian, got 'poisson'"),
+        ({"model": "conv"}, "model must be one of vae, ae, got 'conv'"),  # though it is a network
+        ({"network": "vae"}, "network must be one of conv, mlp, got 'vae'"),
+        ({"latent_dim": 0}, "latent_dim must be at least 1, got 0"),
+    ],
+)
+def test_other_names_are_refused(names, sentence):
+    with pytest.raises(UserError, match=sentence):
+        make_model(**names)
+
+
+@pytest.mark.parametrize("network", ["conv", "mlp"])
+def test_weights_come_from_the_seed(network):
+    a, same, other = (make_model("vae", network, seed=seed).theta for seed in (0, 0, 1))
+    np.testing.assert_array_equal(a, same)
+    assert (a != other).mean() > 0.99
+
+
+@pytest.mark.parametrize("network", ["conv", "mlp"])
+@pytest.mark.parametrize("likelihood", ["bernoulli", "gaussian"])
+def test_float32_stays_float32_from_layer_to_layer(xp, network, likelihood):
+    model = make_model("vae", network, 5, likelihood).to(xp)
+    seen = []
+
+    def spied(method):
+        def spy(x):
+            seen.append((method, x.dtype))
+            return method(x)
+
+        return spy
+
+    layers = [one for _, one in model.named_modules() if isinstance(one, Layer)]
+    for layer in layers:
+        layer.forward, layer.backward = spied(layer.forward), spied(layer.backward)
+    rng = np.random.default_rng(0)
+    x, eps = rng.random((3, *IMAGE)), rng.standard_normal((2, 3, 5))
+    model.loss(xp.asarray(x, dtype=np.float32), xp.asarray(eps), beta=0.5, free_bits=0.01)
+    model.backward()
+    assert len(seen) == 2 * len(layers)
+    assert {dtype for _, dtype in seen} == {np.dtype(np.float32)}
+    assert model.grad.dtype == np.float32
+
+
+@pytest.mark.parametrize("network", ["conv", "mlp"])
+def test_the_whole_vae_agrees_with_pytorch(xp, network):
+    """Loss, KL and every gradient, in float64, and states go both ways."""
+    torch = pytest.importorskip("torch")
+    import torch_reference
+
+    n, samples, latent_dim, beta = 4, 3, 5, 1.5
+    rng = np.random.default_rng(0)
+    x, eps = rng.random((n, 1, 28, 28)), rng.standard_normal((samples, n, latent_dim))
+    ours = make_model("vae", network, latent_dim).to(xp, np.float64)
+    theirs = torch_reference.VAE(network, latent_dim).double()
+    theirs.load_state_dict({k: torch.from_numpy(a) for k, a in ours.state_dict().items()})
+
+    loss = ours.loss(xp.asarray(x), xp.asarray(eps), beta=beta)
+    ours.backward()
+    terms = [theirs.terms(torch.from_numpy(x), torch.from_numpy(one)) for one in eps]
+    reconstruction = sum(one.mean() for one, _ in terms) / samples
+    kl = terms[0][1].mean(dim=0)
+    total = reconstruction + beta * kl.sum()
+    total.backward()
+
+    for mine, other in zip(loss, (total, reconstruction, kl), strict=True):
+        np.testing.assert_allclose(to_host(mine), other.detach().numpy(), rtol=1e-11)
+    gradients = {name: p.grad.numpy() for name, p in theirs.named_parameters()}
+    assert list(gradients) == [name for name, _ in ours.named_parameters()]
+    for name, parameter in ours.named_parameters():
+        largest = np.abs(gradients[name]).max()
+        np.testing.assert_allclose(
+            to_host(parameter.grad), gradients[name], rtol=1e-9, atol=1e-12 * largest, err_msg=name
+        )
+
+    fresh = torch_reference.VAE(network, latent_dim)
+    ours.load_state_dict(fresh.state_dict())
+    for name, array in ours.state_dict().items():
+        np.testing.assert_array_equal(array, fresh.state_dict()[name].numpy())

@@ -1,0 +1,51 @@
+"""tinyvae: autoencoders and variational autoencoders, every gradient derived by hand.
+
+What is imported here is the engine and needs NumPy alone; data, training, evaluation and pictures
+are in tinyvae.data, tinyvae.training, tinyvae.evaluation, tinyvae.plots.
+"""
+
+from tinyvae.backend import array_module, get_backend, to_host
+from tinyvae.errors import UserError
+from tinyvae.layers import (
+    Conv2d,
+    ConvTranspose2d,
+    Flatten,
+    Linear,
+    ReLU,
+    Reshape,
+    Sequential,
+    Sigmoid,
+    Tanh,
+)
+from tinyvae.likelihoods import Bernoulli, Gaussian, LearnedGaussian
+from tinyvae.models.autoencoder import Autoencoder
+from tinyvae.models.vae import VAE, GaussianEncoder
+from tinyvae.networks import make_model
+from tinyvae.optim import SGD, Adam, clip_grad_norm
+
+__version__ = "0.1.0"
+__all__ = [
+    "SGD",
+    "VAE",
+    "Adam",
+    "Autoencoder",
+    "Bernoulli",
+    "Conv2d",
+    "ConvTranspose2d",
+    "Flatten",
+    "Gaussian",
+    "GaussianEncoder",
+    "LearnedGaussian",
+    "Linear",
+    "ReLU",
+    "Reshape",
+    "Sequential",
+    "Sigmoid",
+    "Tanh",
+    "UserError",
+    "array_module",
+    "clip_grad_norm",
+    "get_backend",
+    "make_model",
+    "to_host",
+]

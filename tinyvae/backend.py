@@ -1,0 +1,96 @@
+"""Where arrays live: NumPy on the host, CuPy on a GPU. This is the only file that imports cupy.
+
+Code follows its data: `xp = array_module(x)` where a function of the namespace is needed, plain
+operators elsewhere. So the same layer runs on both without knowing.
+"""
+
+import ctypes
+import sys
+
+import numpy as np
+
+from tinyvae.errors import UserError
+
+
+def array_module(x):
+    """The module, numpy or cupy, that made the array x."""
+    cupy = sys.modules.get("cupy")
+    return cupy if cupy is not None and isinstance(x, cupy.ndarray) else np
+
+
+def to_host(x):
+    """x as a NumPy array; from a GPU this copies and waits for the device."""
+    return np.asarray(x) if array_module(x) is np else x.get()
+
+
+def get_backend(name):
+    """The array module called "numpy" or "cupy", ready for use.
+
+    Raises UserError, one sentence with the cause and the remedy, for any other name and where
+    CuPy is not installed or finds no driver, no device or no CUDA libraries.
+    """
+    if name == "numpy":
+        _keep_freed_memory()
+        return np
+    if name == "cupy":
+        return _working_cupy()
+    raise UserError(f"backend must be numpy or cupy, got {name!r}")
+
+
+def _working_cupy():
+    try:
+        import cupy
+    except ImportError as error:
+        raise UserError(
+            f"backend cupy: CuPy cannot be imported ({error}); "
+            'install it with pip install ".[cuda12]" or ".[cuda13]", or use --backend numpy'
+        ) from error
+    try:
+        devices = cupy.cuda.runtime.getDeviceCount()
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        if error.status == 100:  # cudaErrorNoDevice
+            devices = 0
+        elif error.status == 35:  # cudaErrorInsufficientDriver: none at all, or older than CuPy
+            raise UserError(
+                "backend cupy: there is no NVIDIA driver, or one too old for this CuPy; "
+                "install or update the driver, or use --backend numpy"
+            ) from error
+        else:
+            raise UserError(
+                f"backend cupy: CUDA does not start ({error}); check nvidia-smi, "
+                "or use --backend numpy"
+            ) from error
+    if devices == 0:
+        raise UserError(
+            "backend cupy: the driver finds no GPU; check nvidia-smi and CUDA_VISIBLE_DEVICES, "
+            "or use --backend numpy"
+        )
+    try:  # a compiled kernel and a matrix product: what fails where the libraries are missing
+        x = cupy.ones((2, 2), dtype=np.float32)
+        ((x + x) @ x).get()
+    except Exception as error:  # CuPy raises many kinds, some of them derived from this alone
+        raise UserError(
+            f"backend cupy: the GPU is there but a first calculation fails ({_first_line(error)}); "
+            'if CUDA libraries are missing, pip install "cupy-cuda12x[ctk]" (or cupy-cuda13x[ctk]) '
+            "brings them, or use --backend numpy"
+        ) from error
+    return cupy
+
+
+def _first_line(error):
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def _keep_freed_memory():
+    """Have glibc keep freed arrays for the next ones instead of returning their pages.
+
+    A training step makes and drops the same arrays again and again, and a fresh page costs more
+    than the arithmetic on it: docs/performance.md has the figures. Other C libraries (macOS,
+    Windows, musl) have no such switch and are left as they are.
+    """
+    try:
+        mallopt = ctypes.CDLL("libc.so.6").mallopt
+    except (OSError, AttributeError):
+        return
+    mallopt(-3, 1 << 30)  # M_MMAP_THRESHOLD: arrays up to 1 GiB come from the heap
+    mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD: and the heap is not given back

@@ -1,0 +1,70 @@
+"""Diagonal Gaussians: drawing from them, their KL divergences, their density.
+
+Each formula stands beside its gradient. All functions work elementwise on arrays that broadcast,
+a dimension of a Gaussian being one element: sum over the dimensions for the value of an example.
+`logvar` is log sigma^2 throughout. Units are nats. docs/elbo.md derives the formulas.
+"""
+
+import math
+
+from tinyvae.backend import array_module
+
+LOG_2PI = math.log(2 * math.pi)
+
+
+def reparameterize(mu, logvar, eps):
+    """z = mu + std * eps: z ~ N(mu, std^2) if eps ~ N(0, 1). Kingma and Welling 2014, eq. 4."""
+    return mu + _std(logvar) * eps
+
+
+def reparameterize_backward(dz, logvar, eps):
+    """From dz = dLoss/dz: (dmu, dlogvar), each of dz's shape; dmu is dz itself."""
+    # z = mu + std * eps, and d std / d logvar = std / 2
+    return dz, dz * eps * (0.5 * _std(logvar))
+
+
+def _std(logvar):
+    # The only place where a log-variance becomes a standard deviation.
+    return array_module(logvar).exp(0.5 * logvar)
+
+
+def kl_to_standard(mu, logvar):
+    """KL(N(mu, sigma^2) || N(0, 1)). Kingma and Welling 2014, appendix B."""
+    # expm1(t) = exp(t) - 1 without the cancellation that would make it negative near the prior
+    return 0.5 * (mu * mu + array_module(logvar).expm1(logvar) - logvar)
+
+
+def kl_to_standard_grad(mu, logvar):
+    """Its gradients (dmu, dlogvar)."""
+    # kl = (mu^2 + exp(logvar) - 1 - logvar) / 2
+    return mu, 0.5 * array_module(logvar).expm1(logvar)
+
+
+def kl_divergence(mu_q, logvar_q, mu_p, logvar_p):
+    """KL(N(mu_q, sigma_q^2) || N(mu_p, sigma_p^2)). Bishop 2006, exercise 2.13."""
+    xp = array_module(logvar_q)
+    distance = (mu_q - mu_p) * (mu_q - mu_p)
+    log_ratio = logvar_q - logvar_p
+    return 0.5 * (distance * xp.exp(-logvar_p) + xp.expm1(log_ratio) - log_ratio)
+
+
+def kl_divergence_grad(mu_q, logvar_q, mu_p, logvar_p):
+    """Its gradients (dmu_q, dlogvar_q, dmu_p, dlogvar_p)."""
+    xp = array_module(logvar_q)
+    # kl = ((mu_q - mu_p)^2 / sigma_p^2 + ratio - 1 - log ratio) / 2, ratio = sigma_q^2 / sigma_p^2
+    dmu = (mu_q - mu_p) * xp.exp(-logvar_p)
+    dlog_ratio = 0.5 * xp.expm1(logvar_q - logvar_p)
+    return dmu, dlog_ratio, -dmu, -(0.5 * dmu * (mu_q - mu_p) + dlog_ratio)
+
+
+def log_density(x, mu, logvar):
+    """log N(x; mu, sigma^2), with its constant: the density integrates to one."""
+    distance = (x - mu) * (x - mu)
+    return -0.5 * (LOG_2PI + logvar + distance * array_module(logvar).exp(-logvar))
+
+
+def log_density_grad(x, mu, logvar):
+    """Its gradients (dx, dmu, dlogvar)."""
+    # log N = -(log 2 pi + logvar + (x - mu)^2 / sigma^2) / 2
+    dmu = (x - mu) * array_module(logvar).exp(-logvar)
+    return -dmu, dmu, 0.5 * (dmu * (x - mu) - 1)

@@ -1,0 +1,211 @@
+"""Is a gradient right? Finite differences, in float64, against what the code says.
+
+`python -m tinyvae.gradcheck` prints a table of everything in tinyvae that has a gradient and exits
+with 1 if one is off by more than 1e-7. docs/gradients.md says why the upstream gradient is random.
+"""
+
+import copy
+import sys
+
+import numpy as np
+
+from tinyvae import gaussian, networks, schedules
+from tinyvae.layers import (
+    Conv2d,
+    ConvTranspose2d,
+    Flatten,
+    Linear,
+    ReLU,
+    Reshape,
+    Sequential,
+    Sigmoid,
+    Tanh,
+)
+from tinyvae.likelihoods import Bernoulli, Gaussian, LearnedGaussian
+from tinyvae.rng import generator
+
+TOLERANCE = 1e-7
+
+
+def relative_error(a, b):
+    """max |a - b| over the larger of max |a| and max |b|; 0 where both are all zero."""
+    scale = np.maximum(np.abs(a).max(), np.abs(b).max())
+    return float(np.abs(a - b).max() / scale) if scale != 0 else 0.0  # nan stays nan
+
+
+def numerical_gradient(f, x, step=1e-5):
+    """The gradient of the scalar f() with respect to the float64 array x, which f reads.
+
+    Each element in turn is moved up and down by `step` and put back: central differences.
+    """
+    gradient = np.empty_like(x)
+    for index in np.ndindex(x.shape):
+        value = x[index]
+        x[index] = value + step
+        above = f()
+        x[index] = value - step
+        below = f()
+        x[index] = value
+        gradient[index] = (above - below) / (2 * step)
+    return gradient
+
+
+def check_layer(layer, x, rng):
+    """Errors of a layer's backward at x, {"x": ..., parameter name: ...}.
+
+    Checked is the gradient of sum(y * dy) with a random dy: with dy = 1 a transposed weight
+    gradient can pass. x is float64, on the host; a copy of the layer is turned to that.
+    """
+    layer = copy.deepcopy(layer).to(np, np.float64)
+    dy = rng.standard_normal(layer.forward(x).shape)
+    dx = layer.backward(dy)
+    gradients = {"x": (x, dx)}
+    for name, parameter in layer.named_parameters():
+        gradients[name] = (parameter.value, parameter.grad)
+
+    def f():
+        return float((layer.forward(x) * dy).sum())
+
+    return {
+        name: relative_error(numerical_gradient(f, value), gradient)
+        for name, (value, gradient) in gradients.items()
+    }
+
+
+def check_function(function, gradient, arrays, rng):
+    """The largest error of gradient(*arrays), a tuple of arrays, for an elementwise function."""
+    dy = rng.standard_normal(np.shape(function(*arrays)))
+    gradients = gradient(*arrays)
+    return max(
+        relative_error(numerical_gradient(lambda: (function(*arrays) * dy).sum(), x), dx * dy)
+        for x, dx in zip(arrays, gradients, strict=True)
+    )
+
+
+def check_direction(f, theta, gradient, rng, step=1e-6):
+    """Error of <gradient, v> in a random direction v: a whole model for two evaluations of f.
+
+    theta: the float64 vector that f reads; it is moved by `step` along v, |v| = 1, and put back.
+    """
+    v = rng.standard_normal(theta.shape)
+    # A random v is nearly orthogonal to the gradient, and rounding would drown their product;
+    # half of it along the gradient lifts the product above the rounding, half stays random.
+    v = v / np.linalg.norm(v) + gradient / np.linalg.norm(gradient)
+    v /= np.linalg.norm(v)
+    original = theta.copy()
+    theta[...] = original + step * v
+    above = f()
+    theta[...] = original - step * v
+    below = f()
+    theta[...] = original
+    return relative_error(np.array((above - below) / (2 * step)), np.array(gradient @ v))
+
+
+def check_model(model, *inputs, rng, **options):
+    """Error of the backward of model.loss(*inputs, **options), along a random direction."""
+    model.to(np, np.float64)
+
+    def f():
+        return model.loss(*inputs, **options).total
+
+    f()
+    model.backward()
+    return check_direction(f, model.theta, model.grad, rng)
+
+
+def table(seed=0):
+    """Rows (what, error) for every layer, formula, likelihood and model of tinyvae."""
+    rng = generator(seed, "gradcheck")
+    yield from _layer_rows(rng)
+    yield from _formula_rows(rng)
+    yield from _likelihood_rows(rng)
+    yield from _model_rows(rng)
+
+
+def _layer_rows(rng):
+    cases = [
+        (Linear(5, 3, rng=rng), (5, 4)),
+        (Conv2d(2, 3, (3, 2), stride=(2, 1), padding=(1, 0), rng=rng), (2, 7, 5, 3)),
+        (
+            ConvTranspose2d(
+                3, 2, (3, 2), stride=(2, 3), padding=(1, 0), output_padding=(1, 2), rng=rng
+            ),
+            (3, 4, 3, 2),
+        ),
+        (ReLU(), (5, 3)),
+        (Sigmoid(), (5, 3)),
+        (Tanh(), (5, 3)),
+        (Flatten(), (2, 3, 5, 4)),
+        (Reshape(2, 3, 5), (30, 4)),
+        (Sequential(Linear(5, 4, rng=rng), Tanh(), Linear(4, 3, rng=rng)), (5, 2)),
+    ]
+    for layer, shape in cases:
+        for name, error in check_layer(layer, rng.standard_normal(shape), rng).items():
+            yield f"{type(layer).__name__} d{name}", error
+
+
+def _formula_rows(rng):
+    a, b, c, d = rng.standard_normal((4, 3, 5))
+
+    def sample(mu, logvar):
+        return gaussian.reparameterize(mu, logvar, c)
+
+    def sample_grad(mu, logvar):
+        return gaussian.reparameterize_backward(np.ones_like(mu), logvar, c)
+
+    for name, function, gradient, arrays in (
+        ("reparameterize", sample, sample_grad, (a, b)),
+        ("kl_to_standard", gaussian.kl_to_standard, gaussian.kl_to_standard_grad, (a, b)),
+        ("kl_divergence", gaussian.kl_divergence, gaussian.kl_divergence_grad, (a, b, c, d)),
+        ("log_density", gaussian.log_density, gaussian.log_density_grad, (a, b, c)),
+    ):
+        yield name, check_function(function, gradient, arrays, rng)
+    kl, floor = np.array([0.1, 0.7, 0.3]), 0.4
+    numerical = numerical_gradient(lambda: schedules.free_bits(kl, floor), kl)
+    yield "free_bits", relative_error(numerical, schedules.free_bits_grad(kl, floor))
+
+
+def _likelihood_rows(rng):
+    x, output, dlog_prob = rng.random((7, 3)), rng.standard_normal((7, 3)), rng.standard_normal(3)
+    for likelihood in (Bernoulli(), Gaussian(0.3), LearnedGaussian(0.3)):
+        name = type(likelihood).__name__
+        parameters = dict(likelihood.to(np, np.float64).named_parameters())
+
+        def f(likelihood=likelihood):
+            return (dlog_prob * likelihood.log_prob(x, output)).sum()
+
+        doutput = likelihood.backward(dlog_prob, x, output)
+        yield f"{name} doutput", relative_error(numerical_gradient(f, output), doutput)
+        for key, parameter in parameters.items():
+            numerical = numerical_gradient(f, parameter.value)
+            yield f"{name} d{key}", relative_error(numerical, parameter.grad)
+
+
+def _model_rows(rng):
+    x, eps = rng.random((2, *networks.IMAGE)), rng.standard_normal((3, 2, 4))
+    for network in ("conv", "mlp"):
+        for likelihood in networks.LIKELIHOODS:
+            name = f"{network} {likelihood}"
+            model = networks.make_model("ae", network, 4, likelihood)
+            yield f"Autoencoder {name}", check_model(model, x, rng=rng)
+            model = networks.make_model("vae", network, 4, likelihood)
+            yield f"VAE {name}", check_model(model, x, eps, rng=rng)
+    model = networks.make_model("vae", "mlp", 4, "bernoulli")
+    kl = np.sort(model.to(np, np.float64).loss(x, eps).kl)
+    floor = float(kl[1] + kl[2]) / 2  # two dimensions above the floor, two below
+    error = check_model(model, x, eps, rng=rng, beta=4.0, free_bits=floor)
+    yield "VAE mlp, beta 4 and free bits", error
+
+
+def main():
+    errors = []
+    for name, error in table():
+        errors.append(error)
+        print(f"{name:40} {error:8.1e}  {'ok' if error < TOLERANCE else 'WRONG'}")
+    worst = np.max(errors)  # nan if there is one
+    print(f"{'largest relative error':40} {worst:8.1e}  (must stay below {TOLERANCE:g})")
+    return int(not worst < TOLERANCE)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,272 @@
+"""The layers: each a forward, and beside it the backward derived from it by hand.
+
+The batch is the last axis, so the code is the textbook's formula: `y = W @ x + b`. A forward keeps
+what its backward needs; a backward uses that up, sets the gradients of the layer's parameters, and
+returns the gradient with respect to the layer's input. docs/gradients.md has the derivations.
+
+Names, argument order and weight shapes are PyTorch's; so are the initial weights, from `rng`.
+"""
+
+import math
+
+import numpy as np
+
+from tinyvae.backend import array_module
+from tinyvae.convolution import patches, patches_adjoint, positions
+from tinyvae.module import Module, Parameter
+
+
+class Layer(Module):
+    """y = layer.forward(x), then once dx = layer.backward(dy), with dy = dLoss/dy."""
+
+    def forward(self, x):
+        raise NotImplementedError
+
+    def backward(self, dy):
+        raise NotImplementedError
+
+    def _consume(self, name):
+        """What forward kept under this name: each backward uses up one forward."""
+        if name not in vars(self):
+            raise RuntimeError(
+                f"{type(self).__name__}.backward: call forward first, once for every backward"
+            )
+        return vars(self).pop(name)
+
+    def _require(self, x, expected, features):
+        """Refuse an x that has not `features` rows (channels) and the axes of `expected`."""
+        if x.ndim != len(expected) or x.shape[0] != features:
+            axes = ", ".join(expected)
+            raise ValueError(
+                f"{type(self).__name__}: expected input ({axes}) with {expected[0]} = {features}, "
+                f"got shape {x.shape}"
+            )
+
+
+class Linear(Layer):
+    """y = W x + b: x (in, N) -> y (out, N), with a weight (out, in) and a bias (out,)."""
+
+    def __init__(self, in_features, out_features, *, rng):
+        self.in_features, self.out_features = in_features, out_features
+        self.weight = Parameter(_uniform(rng, (out_features, in_features), in_features))
+        self.bias = Parameter(_uniform(rng, (out_features,), in_features))
+
+    def forward(self, x):
+        self._require(x, ("in_features", "N"), self.in_features)
+        self._x = x
+        y = self.weight.value @ x
+        y += self.bias.value[:, None]
+        return y
+
+    def backward(self, dy):
+        x = self._consume("_x")
+        # y = W @ x + b
+        array_module(dy).matmul(dy, x.T, out=self.weight.grad)
+        self.bias.grad[...] = dy.sum(axis=1)
+        return self.weight.value.T @ dy
+
+
+class Conv2d(Layer):
+    """Cross-correlation of x (in_channels, H, W, N) with a weight (out, in, Kh, Kw).
+
+    y is (out_channels, Ho, Wo, N) with Ho = (H + 2 padding - Kh) // stride + 1. kernel_size,
+    stride and padding are integers or pairs (height, width).
+    """
+
+    def __init__(self, in_channels, out_channels, kernel_size, stride=1, padding=0, *, rng):
+        kernel, stride, padding = _pair(kernel_size, 1), _pair(stride, 1), _pair(padding, 0)
+        self.in_channels, self.out_channels = in_channels, out_channels
+        self.geometry = (kernel, stride, padding)
+        fan_in = in_channels * kernel[0] * kernel[1]
+        self.weight = Parameter(_uniform(rng, (out_channels, in_channels, *kernel), fan_in))
+        self.bias = Parameter(_uniform(rng, (out_channels,), fan_in))
+
+    def forward(self, x):
+        self._require(x, ("in_channels", "H", "W", "N"), self.in_channels)
+        _, h, w, n = x.shape
+        kernel, _, padding = self.geometry
+        ho, wo = positions((h, w), *self.geometry)
+        if ho < 1 or wo < 1:
+            raise ValueError(
+                f"Conv2d: kernel {kernel} on {h}x{w} with padding {padding}: too large"
+            )
+        self._shape = x.shape
+        self._patches = patches(x, *self.geometry)  # (in Kh Kw, Ho Wo N)
+        y = _matrix(self.weight.value) @ self._patches
+        y += self.bias.value[:, None]
+        return y.reshape(self.out_channels, ho, wo, n)
+
+    def backward(self, dy):
+        p = self._consume("_patches")
+        dy = _matrix(dy)  # (out, Ho Wo N)
+        # y = W @ patches(x) + b: a linear layer on patches
+        array_module(dy).matmul(dy, p.T, out=_matrix(self.weight.grad))
+        self.bias.grad[...] = dy.sum(axis=1)
+        dp = _matrix(self.weight.value).T @ dy
+        return patches_adjoint(dp, self._shape, *self.geometry)
+
+
+class ConvTranspose2d(Layer):
+    """The adjoint of Conv2d as a layer: x (in_channels, H, W, N), weight (in, out, Kh, Kw).
+
+    y is (out_channels, Ho, Wo, N) with Ho = (H - 1) stride - 2 padding + Kh + output_padding.
+    Several sizes H of an image give a Conv2d the same number of positions: output_padding, smaller
+    than the stride, says which of them is meant.
+    """
+
+    def __init__(
+        self,
+        in_channels,
+        out_channels,
+        kernel_size,
+        stride=1,
+        padding=0,
+        output_padding=0,
+        *,
+        rng,
+    ):
+        kernel, stride, padding = _pair(kernel_size, 1), _pair(stride, 1), _pair(padding, 0)
+        self.in_channels, self.out_channels = in_channels, out_channels
+        self.geometry = (kernel, stride, padding)
+        self.output_padding = _pair(output_padding, 0)
+        if any(extra >= s for extra, s in zip(self.output_padding, stride, strict=True)):
+            raise ValueError(
+                f"ConvTranspose2d: output_padding {self.output_padding} must be smaller than "
+                f"the stride {stride}"
+            )
+        fan_in = out_channels * kernel[0] * kernel[1]
+        self.weight = Parameter(_uniform(rng, (in_channels, out_channels, *kernel), fan_in))
+        self.bias = Parameter(_uniform(rng, (out_channels,), fan_in))
+
+    def forward(self, x):
+        self._require(x, ("in_channels", "H", "W", "N"), self.in_channels)
+        _, h, w, n = x.shape
+        ho, wo = (
+            (size - 1) * stride - 2 * padding + kernel + extra
+            for size, kernel, stride, padding, extra in zip(
+                (h, w), *self.geometry, self.output_padding, strict=True
+            )
+        )
+        if ho < 1 or wo < 1:
+            raise ValueError(f"ConvTranspose2d: an input of {h}x{w} leaves an output of {ho}x{wo}")
+        self._x = x
+        p = _matrix(self.weight.value).T @ _matrix(x)  # (out Kh Kw, H W N)
+        y = patches_adjoint(p, (self.out_channels, ho, wo, n), *self.geometry)
+        y += self.bias.value[:, None, None, None]
+        return y
+
+    def backward(self, dy):
+        x = self._consume("_x")
+        # y = patches_adjoint(W.T @ x) + b
+        dp = patches(dy, *self.geometry)  # (out Kh Kw, H W N)
+        array_module(dy).matmul(_matrix(x), dp.T, out=_matrix(self.weight.grad))
+        self.bias.grad[...] = dy.sum(axis=(1, 2, 3))
+        return (_matrix(self.weight.value) @ dp).reshape(x.shape)
+
+
+class ReLU(Layer):
+    """y = max(x, 0), elementwise."""
+
+    def forward(self, x):
+        self._y = array_module(x).maximum(x, 0)
+        return self._y
+
+    def backward(self, dy):
+        y = self._consume("_y")
+        # y = max(x, 0): the gradient passes where x was positive
+        return dy * (y > 0)
+
+
+class Sigmoid(Layer):
+    """y = 1 / (1 + exp(-x)), elementwise, without overflow for any x."""
+
+    def forward(self, x):
+        self._y = sigmoid(x)
+        return self._y
+
+    def backward(self, dy):
+        y = self._consume("_y")
+        # y' = y (1 - y)
+        return dy * (y * (1 - y))
+
+
+class Tanh(Layer):
+    """y = tanh(x), elementwise."""
+
+    def forward(self, x):
+        self._y = array_module(x).tanh(x)
+        return self._y
+
+    def backward(self, dy):
+        y = self._consume("_y")
+        # y' = 1 - y^2
+        return dy * (1 - y * y)
+
+
+class Reshape(Layer):
+    """Each example gets the given shape: (..., N) -> (*shape, N); PyTorch's Unflatten."""
+
+    def __init__(self, *shape):
+        self.shape = shape
+
+    def forward(self, x):
+        self._shape = x.shape
+        return x.reshape(*self.shape, x.shape[-1])
+
+    def backward(self, dy):
+        return dy.reshape(self._consume("_shape"))
+
+
+class Flatten(Reshape):
+    """Each example becomes one vector: (C, H, W, N) -> (C H W, N)."""
+
+    def __init__(self):
+        super().__init__(-1)
+
+
+class Sequential(Layer):
+    """Layers one after the other; its children are named "0", "1", ..."""
+
+    def __init__(self, *layers):
+        self.layers = layers
+
+    def named_children(self):
+        return ((str(i), layer) for i, layer in enumerate(self.layers))
+
+    def forward(self, x):
+        for layer in self.layers:
+            x = layer.forward(x)
+        return x
+
+    def backward(self, dy):
+        for layer in reversed(self.layers):
+            dy = layer.backward(dy)
+        return dy
+
+
+def sigmoid(x):
+    """1 / (1 + exp(-x)), accurate in both tails: only exp(-|x|) is ever taken."""
+    xp = array_module(x)
+    e = xp.exp(-xp.abs(x))
+    return xp.where(x >= 0, 1, e) / (1 + e)
+
+
+def _uniform(rng, shape, fan_in):
+    """PyTorch's default for weights and biases: U(-1/sqrt(fan_in), 1/sqrt(fan_in)), float32."""
+    bound = 1 / math.sqrt(fan_in)
+    return rng.uniform(-bound, bound, shape).astype(np.float32)
+
+
+def _pair(value, least):
+    """An integer, or a pair (height, width) of them, as a pair."""
+    pair = tuple(value) if np.ndim(value) else (value, value)
+    if len(pair) != 2 or any(number != int(number) or number < least for number in pair):
+        raise ValueError(
+            f"expected an integer of at least {least} or a pair (height, width), got {value!r}"
+        )
+    return pair
+
+
+def _matrix(x):
+    """x with all axes but the first in one; a view, as x is contiguous."""
+    return x.reshape(x.shape[0], -1)

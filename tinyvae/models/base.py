@@ -1,0 +1,91 @@
+"""What every model shares: the door between people and engine, decoding, reconstruction.
+
+People put the batch first, as data and plots do: images (N, C, H, W), codes (N, L). The engine puts
+it last. A model turns its input once, on the way in, and its output once, on the way out.
+"""
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tinyvae.backend import array_module
+from tinyvae.module import Module
+
+
+class Loss(NamedTuple):
+    """Nats per example, means over the batch; scalars in float64, on the device of the model."""
+
+    total: Any  # what is minimised
+    reconstruction: Any  # -log p(x|z)
+    kl: Any  # (L,): each latent dimension's KL, unweighted; empty for an autoencoder
+
+
+class Model(Module):
+    """An encoder, a decoder and the likelihood that the decoder's output parametrizes."""
+
+    def __init__(self, encoder, decoder, likelihood):
+        self.encoder, self.decoder, self.likelihood = encoder, decoder, likelihood
+        self._pending = None  # what loss leaves for backward
+        self.to()
+
+    def decode(self, z):
+        """Codes z (N, L) -> the mean images of p(x|z), (N, C, H, W)."""
+        return batch_first(self.likelihood.mean(self._decode(self._inward(z, "N", "L"))))
+
+    def codes(self, x):
+        """Images (N, C, H, W) -> one code for each, (N, L)."""
+        raise NotImplementedError
+
+    def reconstruct(self, x):
+        """Images (N, C, H, W) -> the mean images of p(x | z = codes(x)), (N, C, H, W)."""
+        return self.decode(self.codes(x))
+
+    def sample(self, n, rng):
+        """n mean images of codes drawn from N(0, I) by the NumPy generator rng."""
+        return self.decode(rng.standard_normal((n, self.latent_dim), dtype=np.float32))
+
+    def _encode(self, x):
+        self._pending = None  # the layers now remember these images, not those of the last loss
+        return self.encoder.forward(x)
+
+    def _decode(self, z):
+        self._pending = None
+        return self.decoder.forward(z)
+
+    def _inward(self, x, *axes):
+        """x as the engine wants it: batch last, contiguous, on the model's device, its dtype."""
+        xp = array_module(self.theta)
+        if x.ndim != len(axes) or x.dtype.kind != "f":
+            raise ValueError(
+                f"expected floats of shape ({', '.join(axes)}), got {x.dtype} of shape {x.shape}"
+            )
+        x = xp.asarray(x, dtype=self.theta.dtype)
+        return xp.ascontiguousarray(xp.moveaxis(x, 0, -1))
+
+    def _require_size(self, output, x):
+        """Refuse a decoder whose output is not an image like x: it might broadcast."""
+        if output.shape[:-1] != x.shape[:-1]:
+            raise ValueError(
+                f"the decoder gives {output.shape[:-1]} for images of {x.shape[:-1]}: "
+                "both must be (C, H, W)"
+            )
+
+    def _pop_pending(self):
+        """What `loss` left for `backward`, once."""
+        pending, self._pending = self._pending, None
+        if pending is None:
+            raise RuntimeError(
+                f"{type(self).__name__}.backward: call loss first, once for every backward"
+            )
+        return pending
+
+
+def as_vectors(x, *batch):
+    """(C, H, W, N) -> (C H W, *batch), the likelihood's layout."""
+    return x.reshape(math.prod(x.shape[:-1]), *batch)
+
+
+def batch_first(x):
+    """(..., N) -> (N, ...)"""
+    return array_module(x).moveaxis(x, -1, 0)

@@ -1,0 +1,83 @@
+"""What has parameters: `Parameter`, and `Module`, which finds, names, gathers and saves them.
+
+All parameters of a model lie in one vector `theta`, their gradients in one vector `grad`; the
+`value` and `grad` of a parameter are views into them. So an optimizer is arithmetic on vectors.
+"""
+
+import numpy as np
+
+from tinyvae.backend import array_module, to_host
+
+
+class Parameter:
+    """An array of weights and the gradient of the loss with respect to it, of the same shape."""
+
+    def __init__(self, value):
+        self.value = value
+        self.grad = np.zeros_like(value)
+
+
+class Module:
+    """Anything with parameters: layers, networks, likelihoods, models."""
+
+    def named_children(self):
+        """(name, Parameter or Module) in the order of definition."""
+        for name, child in vars(self).items():
+            if isinstance(child, Parameter | Module):
+                yield name, child
+
+    def named_parameters(self, prefix=""):
+        """(name, Parameter) of this module and all below it, named as in "encoder.mu.weight"."""
+        for name, child in self.named_children():
+            if isinstance(child, Parameter):
+                yield prefix + name, child
+            else:
+                yield from child.named_parameters(f"{prefix}{name}.")
+
+    def named_modules(self, prefix=""):
+        """(name, Module) of all modules below this one, each after what it contains."""
+        for name, child in self.named_children():
+            if isinstance(child, Module):
+                yield from child.named_modules(f"{prefix}{name}.")
+                yield prefix + name, child
+
+    def to(self, xp=np, dtype=np.float32):
+        """Gather the parameters into new vectors `theta` and `grad` made by xp, and return self.
+
+        xp: numpy or cupy. For a whole model, before its optimizer is made: a part would get vectors
+        of its own, and leave the model's. Nothing else binds the views; write into them.
+        """
+        parameters = [parameter for _, parameter in self.named_parameters()]
+        host = [to_host(parameter.value).ravel() for parameter in parameters]
+        self.theta = xp.asarray(np.concatenate([np.zeros(0, dtype), *host]), dtype=dtype)
+        self.grad = xp.zeros_like(self.theta)
+        start = 0
+        for parameter in parameters:
+            stop, shape = start + parameter.value.size, parameter.value.shape
+            parameter.value = self.theta[start:stop].reshape(shape)
+            parameter.grad = self.grad[start:stop].reshape(shape)
+            start = stop
+        return self
+
+    def state_dict(self):
+        """Copies of all parameters on the host: {name: array}, PyTorch's names and shapes."""
+        return {name: to_host(p.value).copy() for name, p in self.named_parameters()}
+
+    def load_state_dict(self, state):
+        """Write the arrays (or CPU tensors) of `state` into the parameters.
+
+        Raises ValueError, and writes nothing, if a name is missing or left over or a shape differs.
+        """
+        parameters = dict(self.named_parameters())
+        if parameters.keys() != state.keys():
+            missing = sorted(parameters.keys() - state.keys())
+            unexpected = sorted(state.keys() - parameters.keys())
+            raise ValueError(f"state_dict: missing {missing}, unexpected {unexpected}")
+        dtypes = {name: parameter.value.dtype for name, parameter in parameters.items()}
+        arrays = {name: np.asarray(array, dtype=dtypes[name]) for name, array in state.items()}
+        for name, parameter in parameters.items():
+            expected, got = parameter.value.shape, arrays[name].shape
+            if expected != got:
+                raise ValueError(f"state_dict: {name} must have shape {expected}, got {got}")
+        for name, parameter in parameters.items():
+            parameter.value[...] = array_module(parameter.value).asarray(arrays[name])
