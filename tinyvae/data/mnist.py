@@ -1,0 +1,155 @@
+"""MNIST comes from a folder of the user, from the cache, or once from the network.
+
+Wherever a file was found, the SHA-256 of its uncompressed bytes decides whether it is MNIST's.
+"""
+
+import hashlib
+import os
+import sys
+from typing import NamedTuple
+
+import numpy as np
+
+from tinyvae.data.dataset import Dataset
+from tinyvae.data.idx import idx_header, read_idx
+from tinyvae.errors import UserError
+
+MIRRORS = (
+    "https://storage.googleapis.com/cvdf-datasets/mnist/",
+    "https://ossci-datasets.s3.amazonaws.com/mnist/",
+)
+TIMEOUT = 10  # seconds without an answer, so that a machine without network goes on soon
+
+
+class MnistFile(NamedTuple):
+    name: str  # uncompressed; ".gz" is appended for the published file
+    ndim: int
+    sha256: str  # of the uncompressed bytes, which survive a re-compression
+    gz_sha256: str  # of the published file
+
+
+FILES = {
+    "train_images": MnistFile(
+        "train-images-idx3-ubyte",
+        3,
+        "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+        "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+    ),
+    "train_labels": MnistFile(
+        "train-labels-idx1-ubyte",
+        1,
+        "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+        "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+    ),
+    "test_images": MnistFile(
+        "t10k-images-idx3-ubyte",
+        3,
+        "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+        "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+    ),
+    "test_labels": MnistFile(
+        "t10k-labels-idx1-ubyte",
+        1,
+        "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+        "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+    ),
+}
+
+
+class DatasetUnavailable(UserError):
+    """The data set is nowhere on this machine and could not be downloaded."""
+
+
+def load_mnist(data_dir=None):
+    """MNIST as a Dataset: 60,000 images to train on and 10,000 to test on.
+
+    Each file, compressed or not, is taken from the first place that has it: data_dir, the folder
+    in $TINYVAE_DATA, the user's cache; otherwise it is downloaded into the cache.
+    Raises UserError for a missing folder or a damaged file, DatasetUnavailable if there is no way
+    to get one.
+    """
+    folders = _folders(data_dir)
+    paths = {part: _find(file, folders) or _download(file, folders) for part, file in FILES.items()}
+    arrays = {part: _read_verified(paths[part], file) for part, file in FILES.items()}
+    return Dataset(
+        "MNIST",
+        train_images=arrays["train_images"][:, None],
+        train_labels=arrays["train_labels"].astype(np.int64),
+        test_images=arrays["test_images"][:, None],
+        test_labels=arrays["test_labels"].astype(np.int64),
+    )
+
+
+def _folders(data_dir):
+    """Where to look, in this order; the cache comes last."""
+    import pooch  # here because it takes time that only MNIST is worth
+
+    given = {"--data-dir": data_dir, "TINYVAE_DATA": os.environ.get("TINYVAE_DATA")}
+    given = {option: folder for option, folder in given.items() if folder}
+    for option, folder in given.items():
+        if not os.path.isdir(folder):
+            raise UserError(
+                f"expected {option} to name a folder with MNIST's files, got {folder}, which is no "
+                f"folder; correct it or leave it out"
+            )
+    return [*given.values(), pooch.os_cache("tinyvae")]
+
+
+def _find(file, folders):
+    for folder in folders:
+        for ending in ("", ".gz"):
+            path = os.path.join(folder, file.name + ending)
+            if os.path.isfile(path):
+                return path
+    return None
+
+
+def _download(file, folders):
+    """Fetch one file into the cache, which is the last folder; nothing partial is left there."""
+    import pooch
+
+    pooch.get_logger().setLevel("WARNING")
+    downloader = pooch.HTTPDownloader(progressbar=True, timeout=TIMEOUT)
+    failures = []
+    for mirror in MIRRORS:
+        url = f"{mirror}{file.name}.gz"
+        print(f"Downloading {url} to {folders[-1]}", file=sys.stderr)
+        try:
+            return pooch.retrieve(
+                url,
+                known_hash=f"sha256:{file.gz_sha256}",
+                fname=f"{file.name}.gz",
+                path=folders[-1],
+                downloader=downloader,
+            )
+        except (OSError, ValueError) as error:  # the network or the disk; the checksum
+            failures.append(f"{mirror}: {_root_cause(error)}")
+    raise DatasetUnavailable(
+        f"MNIST's file {file.name} is not in {', '.join(map(str, folders))} and could not be "
+        f"downloaded ({'; '.join(failures)}); name a folder that has MNIST's four files with "
+        f"--data-dir or TINYVAE_DATA, or choose the synthetic digits with --dataset digits"
+    )
+
+
+def _root_cause(error):
+    """The innermost exception, in one line: the outer ones bury "no network" in internals."""
+    while error.__cause__ or error.__context__:
+        error = error.__cause__ or error.__context__
+    return " ".join(f"{type(error).__name__}: {error}".split())
+
+
+def _read_verified(path, file):
+    """The array in one file whose hash is the published one's."""
+    try:
+        array = read_idx(path, file.ndim)
+    except UserError as error:
+        raise UserError(f"{error}, or delete it to have it downloaded again") from error
+    digest = hashlib.sha256(idx_header(array.shape))  # header and array are the whole file
+    digest.update(array)
+    if digest.hexdigest() != file.sha256:
+        raise UserError(
+            f"{path}: expected MNIST's {file.name}, whose uncompressed bytes have the SHA-256 "
+            f"{file.sha256}, found {digest.hexdigest()}; replace it by an intact copy, or "
+            f"delete it to have it downloaded again"
+        )
+    return array
