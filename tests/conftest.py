@@ -13,7 +13,9 @@ from tinyvae.errors import UserError
 
 settings.register_profile("tinyvae", deadline=None, derandomize=True, max_examples=50)
 settings.load_profile("tinyvae")
-pytest.register_assert_rewrite("runs")  # so that its asserts, too, show the values they compare
+pytest.register_assert_rewrite(
+    "short_runs"
+)  # so that its asserts, too, show the values they compare
 
 
 def _has_gpu():

@@ -1,0 +1,210 @@
+"""Train the tutorial's autoencoder or VAE on MNIST: numbers, pictures and a checkpoint in a folder.
+
+python examples/train_mnist.py                        # the convolutional VAE, z = 20
+python examples/train_mnist.py --latent-dim 2         # with a latent space to look at
+python examples/train_mnist.py --model ae             # without the V
+python examples/train_mnist.py --backend cupy         # on a GPU
+python examples/train_mnist.py --resume runs/vae-conv-z20 --epochs 40
+"""
+
+import argparse
+import sys
+from dataclasses import fields, replace
+from pathlib import Path
+
+from tinyvae.backend import get_backend
+from tinyvae.checkpoint import load_checkpoint
+from tinyvae.config import CHOICES, Config, flag
+from tinyvae.data import entropy_floor, load
+from tinyvae.errors import UserError
+from tinyvae.report import draw_figures, write_metrics
+from tinyvae.training import Trainer
+
+HELP = {
+    "model": "variational autoencoder, or autoencoder",
+    "network": "convolutional, or fully connected (784-400-L)",
+    "latent_dim": "numbers in a code",
+    "likelihood": "what the decoder's output means; gaussian learns one sigma",
+    "beta": "weight of the KL",
+    "kl_anneal": "raise beta linearly from 0 in so many epochs",
+    "free_bits": "KL of each dimension that costs nothing",
+    "epochs": "in all, also after --resume",
+    "batch_size": "images a step",
+    "lr": "learning rate",
+    "optimizer": "Adam, or plain gradient descent",
+    "samples": "draws of z an image and step",
+    "binarize": "keep the grey levels; or make pixels 0 or 1, at 128 or by chance in every epoch",
+    "seed": "of weights, order and noise",
+}
+METAVAR = {"kl_anneal": "EPOCHS", "free_bits": "NATS"}
+INTERRUPTED = 130  # exit code: 128 + SIGINT
+WITH_RESUME = {"resume", "epochs", "backend", "data_dir"}  # all else is fixed by the run
+
+
+class Parser(argparse.ArgumentParser):
+    def error(self, message):
+        self.exit(2, f"{self.prog}: {message}\n")
+
+
+def parse_arguments(argv):
+    """The arguments that were given, and no others: the defaults are in Config."""
+    parser = Parser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        argument_default=argparse.SUPPRESS,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--backend", choices=("numpy", "cupy"), help="where to compute (default: numpy)"
+    )
+    for field in fields(Config):
+        parser.add_argument(
+            flag(field.name),
+            type=field.type,
+            choices=CHOICES.get(field.name),
+            metavar=METAVAR.get(field.name),
+            help=f"{HELP[field.name]} (default: {field.default})",
+        )
+    parser.add_argument(
+        "--dataset",
+        choices=load.CHOICES,
+        help="auto: MNIST, or synthetic digits where it cannot be had (default: auto)",
+    )
+    parser.add_argument("--data-dir", help="folder with the MNIST files")
+    parser.add_argument("--train-size", type=int, metavar="N", help="the first N training images")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="folder to write (default: runs/<model>-<network>-z<latent>)",
+    )
+    parser.add_argument("--resume", type=Path, metavar="RUN", help="folder of a run to go on with")
+    return vars(parser.parse_args(argv))
+
+
+def start(given, xp):
+    """A new run in a folder of its own."""
+    config = Config(**{f.name: given[f.name] for f in fields(Config) if f.name in given})
+    dataset, data_dir = given.get("dataset", "auto"), given.get("data_dir")
+    if dataset == "digits" and data_dir:
+        raise UserError("--data-dir is for MNIST; leave it out with --dataset digits")
+    data = load.load_dataset(dataset, data_dir)
+    if "train_size" in given:
+        data = data.head(given["train_size"])
+    default = Path("runs") / f"{config.model}-{config.network}-z{config.latent_dim}"
+    folder = given.get("out", default)
+    make_folder(folder)
+    return Trainer(config, data, folder, xp)
+
+
+def resume(given, xp):
+    """A run that was interrupted, or is to go on for more epochs."""
+    if given.keys() - WITH_RESUME:
+        names = ", ".join(sorted(flag(name) for name in given.keys() - WITH_RESUME))
+        raise UserError(f"--resume takes the settings of the run; leave out {names}")
+    arrays, about = load_checkpoint(given["resume"] / "checkpoint.npz")
+    try:
+        config = Config(**about["config"])
+        if "epochs" in given:
+            config = replace(config, epochs=given["epochs"])
+        name = "mnist" if about["dataset"] == "MNIST" else "digits"
+        data = load.load_dataset(name, given.get("data_dir")).head(about["train_images"])
+        trainer = Trainer(config, data, given["resume"], xp)
+        trainer.restore(arrays, about)
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            f"{given['resume']}: the checkpoint does not fit this version of tinyvae ({error}); "
+            "resume it with the version in its config.json, or train anew"
+        ) from error
+    if trainer.step > config.epochs * trainer.steps_per_epoch:
+        raise UserError(f"the run has done more than {config.epochs} epochs; raise --epochs")
+    return trainer
+
+
+def make_folder(folder):
+    """Make the folder of a run; what an earlier run left there moves to a folder below it."""
+    outputs = ("config.json", "history.csv", "checkpoint.npz", "metrics.json", "figures")
+    folder.mkdir(parents=True, exist_ok=True)
+    old = [folder / name for name in outputs if (folder / name).exists()]
+    if old:
+        number = 1
+        while (folder / f"earlier-{number}").exists():
+            number += 1
+        earlier = folder / f"earlier-{number}"
+        earlier.mkdir()
+        for path in old:
+            path.rename(earlier / path.name)
+        print(f"the results of an earlier run are now in {earlier}")
+
+
+def run(given):
+    xp = get_backend(given.get("backend", "numpy"))
+    trainer = resume(given, xp) if "resume" in given else start(given, xp)
+    data, config = trainer.data, trainer.config
+    print(
+        f"data set: {data.name}, {len(data.train_images)} training and "
+        f"{len(data.test_images)} test images"
+    )
+    if config.likelihood == "bernoulli" and config.binarize == "none":
+        floor = entropy_floor(data.test_images)
+        print(
+            "grey levels: the reconstruction loss is a cross-entropy, not a likelihood, and cannot "
+            f"fall below {floor:.2f} nats per image"
+        )
+    trainer.fit()
+    print("measuring and drawing ...")
+    metrics = write_metrics(trainer)
+    figures = draw_figures(trainer, metrics)
+    print_summary(trainer, metrics, figures, given.get("data_dir"))
+    return 0 if trainer.finished else INTERRUPTED
+
+
+def print_summary(trainer, metrics, figures, data_dir):
+    test, config = metrics["test"], trainer.config
+    print(f"\n{config.model.upper()} after {metrics['epochs_done']} epochs, on the test images of")
+    print(f"{trainer.data.name}, in nats per image:")
+    if config.model == "vae":
+        print(f"  negative ELBO                    {test['total']:8.2f}")
+    print(f"  reconstruction                   {test['reconstruction']:8.2f}")
+    if config.model == "vae":
+        print(f"  KL                               {test['kl']:8.2f}")
+        bound = metrics["importance_weighted"]
+        print(
+            f"  importance-weighted bound        {-bound['log_likelihood']:8.2f}  ("
+            f"{bound['samples']} samples; the first {bound['images']} images, whose negative ELBO "
+            f"is {-bound['elbo']:.2f})"
+        )
+    print(f"  squared error per pixel          {test['mse']:8.4f}")
+    print(f"  active units                     {test['active_units']:5d} of {config.latent_dim}")
+    print(f"pictures: {figures}/*.png")
+    if not trainer.finished:
+        again = f" --data-dir {data_dir}" if data_dir else ""
+        print(f"not finished; to go on: --resume {trainer.folder}{again}")
+    elif config.model == "ae":
+        print("try next: --model vae, and compare the samples")
+    elif config.latent_dim != 2:
+        print("try next: --latent-dim 2, and look at the scatter and the traversal")
+    else:
+        print("try next: --model ae, and compare the scatter and the samples")
+
+
+def main(argv=None):
+    try:
+        return run(parse_arguments(argv))
+    except UserError as error:
+        message = str(error)
+    except MemoryError as error:  # CuPy's too
+        message = f"out of memory ({error}); lower --batch-size, --samples or --latent-dim"
+    except OSError as error:
+        message = (
+            f"cannot use the file or folder {error.filename or 'of the run'}: {error.strerror}"
+        )
+    except KeyboardInterrupt:
+        print("\ninterrupted; if anything was saved, --resume goes on from it", file=sys.stderr)
+        return INTERRUPTED
+    print(f"train_mnist.py: {message}", file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,72 @@
+"""Short training runs on a toy data set: to start, stop, resume and compare."""
+
+import signal
+from itertools import count
+from pathlib import Path
+
+import numpy as np
+import pytest
+from toys import toy_data
+
+from tinyvae.checkpoint import load_checkpoint
+from tinyvae.config import Config
+from tinyvae.training import Trainer
+
+DATA = toy_data(50, 30)  # with batches of 16: three whole ones and a ragged one of 2
+STEPS = 4  # an epoch
+SMALL = {"network": "mlp", "latent_dim": 3, "epochs": 3, "batch_size": 16}
+EVERYTHING = {"binarize": "dynamic", "samples": 2, "kl_anneal": 1.5, "free_bits": 0.05, "beta": 2.0}
+RUNS = {
+    "plain": {},
+    "everything": EVERYTHING,
+    "sgd": {"optimizer": "sgd", "lr": 1e-4, "likelihood": "gaussian"},
+    "autoencoder": {"model": "ae"},
+}
+each_run = pytest.mark.parametrize("settings", RUNS.values(), ids=RUNS)
+
+
+def trainer(folder, settings=None, xp=np, data=DATA):
+    return Trainer(Config(**(SMALL | (settings or {}))), data, folder, xp)
+
+
+def resumed(folder, settings=None, xp=np, data=DATA):
+    again = trainer(folder, settings, xp, data)
+    again.restore(*load_checkpoint(folder / "checkpoint.npz"))
+    return again
+
+
+def after_step(run, step, action):
+    """Have run call action() right after its optimizer has taken this step (from 1)."""
+    optimizer_step, done = run.optimizer.step, count(run.step + 1)
+
+    def acting():
+        optimizer_step()
+        if next(done) == step:
+            action()
+
+    run.optimizer.step = acting
+    return run
+
+
+def interrupt():
+    signal.raise_signal(signal.SIGINT)
+
+
+def without_seconds(history):
+    return [{key: value for key, value in row.items() if key != "seconds"} for row in history]
+
+
+def result(folder):
+    """All that a run leaves in its checkpoint but the clock."""
+    arrays, about = load_checkpoint(Path(folder) / "checkpoint.npz")
+    about["history"] = without_seconds(about["history"])
+    del about["seconds"]
+    return {name: array.tobytes() for name, array in arrays.items()}, about
+
+
+def assert_same_run(folder, other):
+    arrays, about = result(folder)
+    other_arrays, other_about = result(other)
+    assert about == other_about
+    assert arrays.keys() == other_arrays.keys()
+    assert [name for name in arrays if arrays[name] != other_arrays[name]] == []

@@ -1,0 +1,92 @@
+"""Numbers that are none stop a run, and never reach its checkpoint."""
+
+import numpy as np
+import pytest
+from short_runs import STEPS, after_step, interrupt, resumed, trainer
+
+from tinyvae import Bernoulli
+from tinyvae.checkpoint import load_checkpoint
+from tinyvae.training import Diverged, Trainer
+
+
+def diverges(run, folder):
+    """The sentence of Diverged; the folder is as the last save left it."""
+    save, saved = run.save, {}
+
+    def files():
+        return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+    def noted_save():
+        save()
+        saved.update(files())
+
+    run.save = noted_save
+    with pytest.raises(Diverged) as error:
+        run.fit()
+    assert saved == files()
+    return str(error.value)
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("value", [np.inf, np.nan])
+@pytest.mark.parametrize("name", ["encoder.trunk.1.weight", "decoder.2.bias", "likelihood.logvar"])
+def test_a_broken_parameter_stops_training(folders, name, value):
+    folder = folders()
+    run = trainer(folder, {"likelihood": "gaussian"})
+    parameter = dict(run.model.named_parameters())[name].value
+    after_step(run, STEPS + 2, lambda: parameter.fill(value))
+    sentence = diverges(run, folder)
+    assert sentence.startswith(
+        f"training stopped at step {STEPS + 2}: the parameter {name} is not finite; "
+    )
+    assert load_checkpoint(folder / "checkpoint.npz")[1]["step"] == STEPS
+    assert np.isfinite(resumed(folder, {"likelihood": "gaussian"}).model.theta).all()
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_a_broken_gradient_stops_training(folders, monkeypatch):
+    """The loss is finite; the update that would spoil all weights does not happen."""
+    folder, theta = folders(), []
+    run = trainer(folder)
+    after_step(run, STEPS + 2, lambda: theta.append(run.model.theta.copy()))
+    backward = Bernoulli.backward
+
+    def breaking(self, dlog_prob, x, logits):
+        return backward(self, dlog_prob * (np.nan if theta else 1.0), x, logits)
+
+    monkeypatch.setattr(Bernoulli, "backward", breaking)
+    sentence = diverges(run, folder)
+    assert "the gradient of decoder.3 is not finite" in sentence
+    np.testing.assert_array_equal(run.model.theta, theta[0])
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("stop", [None, STEPS + 2], ids=["end of the epoch", "Ctrl-C"])
+def test_what_breaks_while_nobody_looks_is_not_saved(folders, monkeypatch, stop):
+    """As on a GPU, where looking at every step would cost time."""
+    monkeypatch.setattr(Trainer, "_look", lambda self: False)
+    folder = folders()
+    run = after_step(trainer(folder), STEPS + 2, lambda: run.model.theta.fill(np.nan))
+    if stop:
+        after_step(run, stop, interrupt)
+    sentence = diverges(run, folder)
+    assert "the parameter encoder.trunk.1.weight is not finite" in sentence
+    assert load_checkpoint(folder / "checkpoint.npz")[1]["step"] == STEPS
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_a_learning_rate_far_too_large_stops_training(folders):
+    folder = folders()
+    sentence = diverges(trainer(folder, {"lr": 1e30}), folder)
+    assert "the output of encoder." in sentence
+    assert load_checkpoint(folder / "checkpoint.npz")[1]["step"] == 0
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("epochs", [1, 2])
+def test_a_last_step_that_breaks_the_model_is_not_saved(folders, epochs):
+    """One step an epoch, and the first one already ruins the weights."""
+    folder = folders()
+    with pytest.raises(Diverged):
+        trainer(folder, {"lr": 1e30, "batch_size": 50, "epochs": epochs}).fit()
+    assert load_checkpoint(folder / "checkpoint.npz")[1]["step"] == 0

@@ -1,0 +1,90 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.special import ndtri
+
+from tinyvae.latent import interpolate, quantile_grid
+
+
+@given(
+    seed=st.integers(0, 999),
+    length=st.integers(1, 9),
+    steps=st.integers(2, 12),
+    spherical=st.booleans(),
+    dtype=st.sampled_from([np.float32, np.float64]),
+)
+def test_both_ends_are_exact_and_the_type_is_kept(seed, length, steps, spherical, dtype):
+    z0, z1 = np.random.default_rng(seed).standard_normal((2, length)).astype(dtype)
+    path = interpolate(z0, z1, steps, spherical)
+    assert path.shape == (steps, length)
+    assert path.dtype == dtype
+    np.testing.assert_array_equal(path[0], z0)
+    np.testing.assert_array_equal(path[-1], z1)
+
+
+def test_linear_path_has_equal_steps():
+    path = interpolate([0.0, 4.0], [2.0, 0.0], 5)
+    np.testing.assert_allclose(path, [[0, 4], [0.5, 3], [1, 2], [1.5, 1], [2, 0]])
+
+
+def test_spherical_path_is_the_arc_of_a_circle():
+    angles = np.linspace(0.3, 2.1, 7)
+    circle = 3 * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    np.testing.assert_allclose(interpolate(circle[0], circle[-1], 7, spherical=True), circle)
+
+
+def test_spherical_path_uses_the_angle_also_where_the_norms_differ():
+    halfway = interpolate([2.0, 0.0], [0.0, 6.0], 3, spherical=True)[1]
+    np.testing.assert_allclose(halfway, np.array([2.0, 6.0]) * np.sin(np.pi / 4))
+
+
+@pytest.mark.parametrize(
+    "z0, z1",
+    [
+        ([1.0, 2.0], [2.0, 4.0]),
+        ([1.0, 2.0], [1.0, 2.0 + 1e-9]),
+        ([1.0, 2.0], [-1.0, -2.0]),
+        ([0.0, 0.0], [1.0, 2.0]),
+        ([1.0, 2.0], [0.0, 0.0]),
+    ],
+    ids=["parallel", "nearly parallel", "opposite", "from zero", "to zero"],
+)
+def test_spherical_path_is_linear_where_there_is_no_arc(z0, z1):
+    np.testing.assert_array_equal(interpolate(z0, z1, 6, spherical=True), interpolate(z0, z1, 6))
+
+
+def test_spherical_path_goes_over_to_the_linear_one_smoothly():
+    z0, z1 = np.array([1.0, 0.0]), np.array([1.0, 2e-6])
+    np.testing.assert_allclose(
+        interpolate(z0, z1, 5, spherical=True), interpolate(z0, z1, 5), rtol=1e-9
+    )
+
+
+def test_interpolate_refuses_what_is_no_path():
+    with pytest.raises(ValueError, match=r"one shape \(L,\), got \(2,\) and \(3,\)"):
+        interpolate(np.zeros(2), np.zeros(3), 4)
+    with pytest.raises(ValueError, match=r"got \(1, 2\)"):
+        interpolate(np.zeros((1, 2)), np.zeros((1, 2)), 4)
+    with pytest.raises(ValueError, match="steps=1"):
+        interpolate(np.zeros(2), np.zeros(2), 1)
+
+
+@given(size=st.integers(1, 40))
+def test_grid_values_are_the_normal_quantiles(size):
+    values, _ = quantile_grid(size)
+    np.testing.assert_allclose(values, ndtri((np.arange(size) + 0.5) / size), atol=1e-12)
+
+
+def test_grid_reads_as_a_picture():
+    values, codes = quantile_grid(5)
+    picture = codes.reshape(5, 5, 2)
+    for row in range(5):
+        for column in range(5):
+            np.testing.assert_array_equal(picture[row, column], [values[column], values[4 - row]])
+    assert picture[0, 0, 1] == codes[:, 1].max()
+
+
+def test_grid_refuses_an_empty_size():
+    with pytest.raises(ValueError, match="at least 1, got 0"):
+        quantile_grid(0)

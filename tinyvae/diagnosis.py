@@ -1,0 +1,51 @@
+"""Where a number first stopped being finite: the layer to look at when training breaks down."""
+
+from contextlib import contextmanager
+
+from tinyvae.backend import array_module
+from tinyvae.layers import Layer
+
+
+def all_finite(*arrays):
+    """Whether no element of any array is inf or nan."""
+    return all(bool(array_module(x).isfinite(x).all()) for x in arrays)
+
+
+def first_not_finite(model, compute):
+    """What comes first in compute(), a forward and a backward of model: a sentence's subject.
+
+    "the parameter encoder.mu.weight", "the output of encoder.mu", "the gradient of encoder.mu", or
+    "the loss" where all layers are finite and only the formulas after them are not.
+    """
+    for name, parameter in model.named_parameters():
+        if not all_finite(parameter.value):
+            return f"the parameter {name}"
+    found = []
+    with _watched(model, found):
+        compute()
+    return found[0] if found else "the loss"
+
+
+@contextmanager
+def _watched(model, found):
+    """While this lasts, layers report to `found` what is not finite, first things first."""
+    layers = [(name, m) for name, m in model.named_modules() if isinstance(m, Layer)]
+    for name, layer in layers:
+        layer.forward = _reporting(layer.forward, f"the output of {name}", found)
+        layer.backward = _reporting(layer.backward, f"the gradient of {name}", found, layer)
+    try:
+        yield
+    finally:
+        for _, layer in layers:
+            del layer.forward, layer.backward  # the class's own are seen again
+
+
+def _reporting(function, what, found, layer=None):
+    def run(x):
+        y = function(x)
+        parameters = layer.named_parameters() if layer else ()
+        if not all_finite(y, *(parameter.grad for _, parameter in parameters)):
+            found.append(what)
+        return y
+
+    return run

@@ -1,0 +1,85 @@
+"""What is left when training is done: the final numbers and the pictures of a model."""
+
+import numpy as np
+
+from tinyvae import plots
+from tinyvae.backend import array_module, to_host
+from tinyvae.checkpoint import write_json
+from tinyvae.data.batches import to_float
+from tinyvae.evaluation import ACTIVE_VARIANCE, evaluate, log_likelihood
+from tinyvae.latent import interpolate, quantile_grid
+from tinyvae.models.vae import VAE
+from tinyvae.rng import generator
+
+LIKELIHOOD_IMAGES = 1000  # importance sampling costs this many images times
+LIKELIHOOD_SAMPLES = 100  # so many samples: a decoding each
+
+
+def write_metrics(trainer):
+    """Write metrics.json, the final numbers on the test images, and return what it holds."""
+    model, images, seed = trainer.model, trainer.test_images, trainer.config.seed
+    metrics = trainer.about() | {
+        "epochs_done": trainer.step // trainer.steps_per_epoch,
+        "test": evaluate(model, images, seed),
+    }
+    if isinstance(model, VAE):
+        some = images[:LIKELIHOOD_IMAGES]
+        metrics["importance_weighted"] = {
+            "images": len(some),
+            "samples": LIKELIHOOD_SAMPLES,
+            "log_likelihood": float(log_likelihood(model, some, LIKELIHOOD_SAMPLES, seed).mean()),
+            "elbo": -evaluate(model, some, seed)["total"],  # of the same images
+        }
+    write_json(trainer.folder / "metrics.json", metrics)
+    return metrics
+
+
+def draw_figures(trainer, metrics):
+    """Write figures/*.png from the final metrics and the model, and return their folder."""
+    folder = trainer.folder / "figures"
+    folder.mkdir(exist_ok=True)
+    model, data, config = trainer.model, trainer.data, trainer.config
+    named = f"{config.model.upper()}, {config.network}, z = {config.latent_dim}, {data.name}"
+    rng = generator(config.seed, "figures")
+    test = to_float(trainer.test_images[:5000])
+    codes = np.concatenate([_codes(model, x) for x in np.array_split(test, 10)])
+
+    if trainer.history:
+        plots.loss_curves(trainer.history, folder / "loss.png", f"Learning: {named}")
+    plots.reconstructions(
+        test[:20], _decode(model, codes[:20]), folder / "reconstructions.png", f"Test: {named}"
+    )
+    samples = to_host(model.sample(100, rng))
+    plots.image_grid(samples, folder / "samples.png", f"Decoded from z ~ N(0, I): {named}")
+
+    ends = codes[rng.permutation(len(codes))[:16]].reshape(8, 2, -1)
+    walks = np.stack([_decode(model, interpolate(a, b, steps=11)) for a, b in ends])
+    plots.interpolation(walks, folder / "interpolation.png", f"Between test images: {named}")
+
+    if config.latent_dim >= 2:
+        i, j = plane = np.sort(np.argsort(-codes.var(axis=0))[:2])  # the two most active
+        axes = (f"z[{i}]", f"z[{j}]")
+        labels = data.test_labels[: len(codes)]
+        plots.latent_scatter(
+            codes[:, plane], labels, folder / "latent_scatter.png", f"Codes: {named}", axes
+        )
+    if isinstance(model, VAE):
+        active = np.array(metrics["test"]["variance_per_dimension"]) > ACTIVE_VARIANCE
+        kl = metrics["test"]["kl_per_dimension"]
+        plots.kl_bars(kl, active, folder / "kl.png", f"KL per dimension: {named}")
+        if config.latent_dim >= 2:
+            values, points = quantile_grid(20)
+            z = np.zeros((len(points), config.latent_dim))
+            z[:, plane] = points
+            images = _decode(model, z).reshape(20, 20, *samples.shape[1:])
+            title = f"Decoded from a grid of normal quantiles: {named}"
+            plots.traversal(images, values, folder / "traversal.png", title, axes)
+    return folder
+
+
+def _codes(model, x):
+    return to_host(model.codes(array_module(model.theta).asarray(x)))
+
+
+def _decode(model, z):
+    return to_host(model.decode(array_module(model.theta).asarray(z, dtype=np.float32)))

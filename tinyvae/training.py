@@ -1,0 +1,265 @@
+"""The training loop: epochs of steps, a row of history for each epoch, a checkpoint after it.
+
+Noise, order and binarization are functions of (seed, epoch), and the optimizer's state is saved
+with the weights; so on one machine a resumed run ends bit for bit where an uninterrupted one does.
+"""
+
+import csv
+import io
+import math
+import platform
+import signal
+import threading
+import time
+from contextlib import contextmanager
+from dataclasses import asdict
+
+import numpy as np
+from tqdm import tqdm
+
+import tinyvae
+from tinyvae.backend import array_module, to_host
+from tinyvae.checkpoint import save_checkpoint, write_atomically, write_json
+from tinyvae.data.batches import binarize, minibatches, to_float
+from tinyvae.diagnosis import all_finite, first_not_finite
+from tinyvae.errors import UserError
+from tinyvae.evaluation import evaluate
+from tinyvae.models.vae import VAE
+from tinyvae.networks import make_model
+from tinyvae.optim import SGD, Adam
+from tinyvae.rng import generator
+from tinyvae.schedules import constant, linear_annealing
+
+TRAIN_PROBE = 1000  # training images on which the per-pixel error of a row is measured
+SYNC_EVERY = 50  # steps between two looks at the loss on a GPU, where looking means waiting
+
+
+class Diverged(UserError):
+    """The loss or a gradient is not finite."""
+
+
+class Trainer:
+    """A model in training on a Dataset: everything that `save` writes and `resume` reads.
+
+    config: Config; xp: numpy or cupy; folder: a pathlib.Path that exists.
+    """
+
+    def __init__(self, config, data, folder, xp=np):
+        self.config, self.data, self.folder = config, data, folder
+        self.model = make_model(
+            config.model, config.network, config.latent_dim, config.likelihood, config.seed
+        ).to(xp)
+        optimizers = {"adam": Adam, "sgd": SGD}
+        self.optimizer = optimizers[config.optimizer](self.model, lr=config.lr)
+        self.test_images = binarize(
+            data.test_images, config.binarize, generator(config.seed, "binarize test")
+        )
+        self.steps_per_epoch = -(-len(data.train_images) // config.batch_size)
+        anneal_steps = config.kl_anneal * self.steps_per_epoch
+        self.beta_at = (
+            linear_annealing(config.beta, anneal_steps) if anneal_steps else constant(config.beta)
+        )
+        self.step = 0
+        self.seconds = 0.0  # of the current epoch
+        self.sums = np.zeros(2)  # reconstruction and KL over the images of the current epoch
+        self.history = []
+
+    @property
+    def finished(self):
+        return self.step >= self.config.epochs * self.steps_per_epoch
+
+    def fit(self):
+        """Train until config.epochs are done, or until Ctrl-C; saved in either case.
+
+        Raises Diverged, leaving the last checkpoint, if the loss or the gradient is not finite.
+        """
+        self.save()
+        ignored = np.errstate(over="ignore", invalid="ignore")  # every step looks for itself
+        with ignored, _interrupt_flag() as interrupted:
+            while not self.finished and not interrupted.is_set():
+                self._run_epoch(interrupted)
+                self.save()
+
+    def _run_epoch(self, interrupted):
+        """Do the steps of the epoch that are still to be done; all of them: add its row."""
+        config, xp = self.config, array_module(self.model.theta)
+        n, epoch = len(self.data.train_images), self.step // self.steps_per_epoch
+        images = xp.asarray(
+            binarize(
+                self.data.train_images, config.binarize, generator(config.seed, "binarize", epoch)
+            )
+        )
+        eps = xp.asarray(
+            generator(config.seed, "noise", epoch).standard_normal(
+                (config.samples, n, config.latent_dim), np.float32
+            )
+        )
+        done = self.step % self.steps_per_epoch
+        batches = list(minibatches(n, config.batch_size, config.seed, epoch))[done:]
+        bar = tqdm(
+            total=n,
+            initial=min(n, done * config.batch_size),
+            desc=f"epoch {epoch + 1}/{config.epochs}",
+            unit=" images",
+            mininterval=0.5,
+        )
+        start = time.perf_counter() - self.seconds
+        sums = xp.asarray(self.sums)
+        with bar:
+            for index in map(xp.asarray, batches):
+                loss = self._train_step(to_float(images[index]), eps[:, index])
+                sums += len(index) * xp.stack([loss.reconstruction, loss.kl.sum()])
+                bar.update(len(index))
+                if self._look():
+                    self._show(bar, loss)
+                if interrupted.is_set():
+                    tqdm.write("stopping: saving, then measuring (Ctrl-C again: stop at once)")
+                    break
+        self.sums = to_host(sums)
+        if not all_finite(self.sums, self.model.theta):  # of steps that nobody looked at
+            raise self._diverged(lambda: None)
+        self.seconds = time.perf_counter() - start
+        if self.step % self.steps_per_epoch == 0:
+            self._end_epoch(epoch + 1, start, images[:TRAIN_PROBE])
+
+    def _train_step(self, x, eps):
+        loss = self._gradient(x, eps)
+        if self._look() and not all_finite(loss.total, self.model.grad):
+            raise self._diverged(lambda: self._gradient(x, eps))
+        self.optimizer.step()
+        self.step += 1
+        return loss
+
+    def _gradient(self, x, eps):
+        if isinstance(self.model, VAE):
+            loss = self.model.loss(x, eps, self.beta_at(self.step), self.config.free_bits)
+        else:
+            loss = self.model.loss(x)
+        self.model.backward()
+        return loss
+
+    def _diverged(self, compute):
+        return Diverged(
+            f"training stopped at step {self.step}: {first_not_finite(self.model, compute)} is not "
+            "finite; the last checkpoint is untouched, but going on from it would end here again: "
+            "start anew with a smaller --lr"
+        )
+
+    def _look(self):
+        """Whether to read from the device in this step: always on the host, rarely on a GPU."""
+        return array_module(self.model.theta) is np or self.step % SYNC_EVERY == 0
+
+    def _show(self, bar, loss):
+        numbers = {"loss": float(loss.total)}
+        if isinstance(self.model, VAE):
+            numbers |= {"reconstruction": float(loss.reconstruction), "KL": float(loss.kl.sum())}
+        bar.set_postfix({k: f"{v:.1f}" for k, v in numbers.items()}, refresh=False)
+
+    def _end_epoch(self, epoch, start, probe_images):
+        """Add the epoch's row: train is the mean during the epoch, test the model after it."""
+        train = self.sums / len(self.data.train_images)
+        probe = evaluate(self.model, probe_images, self.config.seed)
+        test = evaluate(self.model, self.test_images, self.config.seed)
+        if not math.isfinite(test["total"]):
+            raise self._diverged(lambda: evaluate(self.model, self.test_images[:1]))
+        row = {
+            "dataset": self.data.name,
+            "epoch": epoch,
+            "train_total": float(train.sum()),
+            "train_reconstruction": float(train[0]),
+            "train_kl": float(train[1]),
+            "train_mse": probe["mse"],
+            **{f"test_{name}": test[name] for name in ("total", "reconstruction", "kl", "mse")},
+            "beta": self.beta_at(self.step - 1) if isinstance(self.model, VAE) else 0.0,
+            "active_units": test["active_units"],
+            "seconds": time.perf_counter() - start,
+        }
+        self.history.append(row)
+        self.sums, self.seconds = np.zeros(2), 0.0
+        tqdm.write(
+            f"epoch {epoch}: test {row['test_total']:.2f} nats per image (reconstruction "
+            f"{row['test_reconstruction']:.2f}, KL {row['test_kl']:.2f}), {row['seconds']:.0f} s"
+        )
+
+    def save(self):
+        """Write checkpoint.npz, then config.json and history.csv, which only repeat it."""
+        about = self.about() | {
+            "step": self.step,
+            "epoch": self.step // self.steps_per_epoch,
+            "seconds": self.seconds,
+            "history": self.history,
+        }
+        save_checkpoint(self.folder / "checkpoint.npz", self._arrays(), about)
+        write_json(self.folder / "config.json", self.about())
+        if self.history:
+            text = io.StringIO()
+            writer = csv.DictWriter(text, self.history[0], lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(self.history)
+            write_atomically(
+                self.folder / "history.csv", lambda file: file.write(text.getvalue().encode())
+            )
+
+    def restore(self, arrays, about):
+        """Go on from load_checkpoint's result. Raises UserError if it is of another run."""
+        if about["dataset_sha256"] != self.data.fingerprint:
+            raise UserError(
+                f"the run was trained on {about['dataset']} with SHA-256 "
+                f"{about['dataset_sha256'][:12]}..., but this {self.data.name} has "
+                f"{self.data.fingerprint[:12]}...; give the same data to resume it"
+            )
+        if arrays.keys() != self._arrays().keys():
+            raise UserError("the checkpoint lacks arrays of the run's model; train anew")
+        self.model.load_state_dict(_below("model/", arrays))
+        for name, value in _below("optimizer/", arrays).items():
+            state = self.optimizer.state[name]
+            state[...] = array_module(state).asarray(value)
+        self.sums, self.step = arrays["sums"], about["step"]
+        self.seconds, self.history = about["seconds"], about["history"]
+
+    def _arrays(self):
+        """All that changes from step to step, as arrays on the host."""
+        arrays = {f"model/{name}": value for name, value in self.model.state_dict().items()}
+        for name, value in self.optimizer.state.items():
+            arrays[f"optimizer/{name}"] = to_host(value)
+        return arrays | {"sums": self.sums}
+
+    def about(self):
+        """What determines the run: settings, data and versions."""
+        xp = array_module(self.model.theta)
+        return {
+            "config": asdict(self.config),
+            "dataset": self.data.name,
+            "dataset_sha256": self.data.fingerprint,
+            "train_images": len(self.data.train_images),
+            "test_images": len(self.data.test_images),
+            "versions": {
+                "tinyvae": tinyvae.__version__,
+                "numpy": np.__version__,
+                xp.__name__: xp.__version__,
+                "python": platform.python_version(),
+            },
+        }
+
+
+def _below(prefix, arrays):
+    return {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
+
+
+@contextmanager
+def _interrupt_flag():
+    """While this lasts, the first Ctrl-C only sets the event it yields; a second one interrupts."""
+    event = threading.Event()
+
+    def note(signum, frame):
+        event.set()
+        signal.signal(signal.SIGINT, before)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield event  # only the main thread may handle signals
+        return
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield event
+    finally:
+        signal.signal(signal.SIGINT, before)
