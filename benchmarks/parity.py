@@ -57,9 +57,8 @@ def train_torch(network, latent_dim, epochs, seed, data):
             generator(seed, purpose, epoch).standard_normal((1, n, latent_dim), np.float32)[0]
         )
 
-    model = torch_reference.VAE(network, latent_dim)
-    state = make_model(network=network, latent_dim=latent_dim, seed=seed).state_dict()
-    model.load_state_dict({name: torch.from_numpy(value) for name, value in state.items()})
+    ours = make_model(network=network, latent_dim=latent_dim, seed=seed)
+    model = torch_reference.twin(network, ours)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     curve = []
     for epoch in range(epochs):
@@ -125,9 +124,9 @@ def page(results):
                 cells += [f"{run['reconstruction']:.2f}", f"{run['kl']:.2f}", f"{run['mse']:.4f}"]
                 lines.append(f"| {framework}, seed {seed} | {' | '.join(cells)} |")
             ends[framework] = np.mean([run["total"] for run in runs])
+        means = ", ".join(f"{framework} {mean:.2f}" for framework, mean in ends.items())
         gap = ends["tinyvae"] - ends["PyTorch"]
-        lines += ["", f"Mean at the end: {', '.join(f'{k} {v:.2f}' for k, v in ends.items())}; "]
-        lines[-1] += f"tinyvae minus PyTorch {gap:+.2f} nats."
+        lines += ["", f"Mean at the end: {means}; tinyvae minus PyTorch {gap:+.2f} nats."]
     return "\n".join(lines) + "\n"
 
 

@@ -107,9 +107,8 @@ def torch_task(options):
     words = options.worker.split()
     torch.set_num_threads(options.threads)
     x, eps = (torch.from_numpy(array) for array in inputs(options))
-    model = torch_reference.VAE(options.network, LATENT_DIM)
-    state = make_model(network=options.network, latent_dim=LATENT_DIM).state_dict()
-    model.load_state_dict({name: torch.from_numpy(value) for name, value in state.items()})
+    ours = make_model(network=options.network, latent_dim=LATENT_DIM)
+    model = torch_reference.twin(options.network, ours)
     if "channels_last" in words:
         model = model.to(memory_format=torch.channels_last)
         x = x.to(memory_format=torch.channels_last)
@@ -208,14 +207,14 @@ def compare(options):
         "images_per_s": options.batch_size / results["tinyvae"]["ms"] * 1e3,
     }
     if len(results) > 1:
-        ours = results.pop("tinyvae")
-        best = min(results.values(), key=lambda result: result["ms"])
+        ours, default = results["tinyvae"], results["torch"]
+        theirs = [result for result in results.values() if result is not ours]
+        best = min(theirs, key=lambda result: result["ms"])
         report |= {
             "ratio_best": ours["ms"] / best["ms"],
-            "ratio_default": ours["ms"] / results["torch"]["ms"],
+            "ratio_default": ours["ms"] / default["ms"],
             "rss_ratio": ours["rss_mb"] / best["rss_mb"],
-            "cold_ratio": ours["cold_s"] / results["torch"]["cold_s"],
-            "variants": {"tinyvae": ours, **results},
+            "cold_ratio": ours["cold_s"] / default["cold_s"],
         }
     return report
 

@@ -75,6 +75,13 @@ class VAE(nn.Module):
         return reconstruction.mean() + kl.sum(dim=1).mean()
 
 
+def twin(network, model):
+    """A PyTorch VAE with the weights of `model`, tinyvae's VAE of the same network."""
+    vae = VAE(network, model.latent_dim)
+    vae.load_state_dict({k: torch.from_numpy(array) for k, array in model.state_dict().items()})
+    return vae
+
+
 def train_epoch(model, optimizer, images, eps, batches):
     """One epoch on the negative ELBO: images (n, 1, 28, 28), noise eps (n, L), index arrays."""
     for index in batches:

@@ -13,9 +13,7 @@ from tinyvae.errors import UserError
 
 settings.register_profile("tinyvae", deadline=None, derandomize=True, max_examples=50)
 settings.load_profile("tinyvae")
-pytest.register_assert_rewrite(
-    "short_runs"
-)  # so that its asserts, too, show the values they compare
+pytest.register_assert_rewrite("short_runs")  # its asserts, too, show what they compare
 
 
 def _has_gpu():

@@ -183,14 +183,15 @@ class Trainer:
 
     def save(self):
         """Write checkpoint.npz, then config.json and history.csv, which only repeat it."""
-        about = self.about() | {
+        about = self.about()
+        progress = {
             "step": self.step,
             "epoch": self.step // self.steps_per_epoch,
             "seconds": self.seconds,
             "history": self.history,
         }
-        save_checkpoint(self.folder / "checkpoint.npz", self._arrays(), about)
-        write_json(self.folder / "config.json", self.about())
+        save_checkpoint(self.folder / "checkpoint.npz", self._arrays(), about | progress)
+        write_json(self.folder / "config.json", about)
         if self.history:
             text = io.StringIO()
             writer = csv.DictWriter(text, self.history[0], lineterminator="\n")

@@ -5,6 +5,7 @@ import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 from command_line import train
 from short_runs import result
@@ -212,3 +213,11 @@ def test_synthetic_digits_are_announced_where_mnist_was_wanted(no_figures, monke
     assert "data set: synthetic digits" in out
     assert train_mnist.main([*command.split(), "--dataset", "mnist"]) == 2
     assert capsys.readouterr().err == "train_mnist.py: there is no network\n"
+
+
+def test_every_number_of_a_run_is_finite(no_figures):
+    assert train("--epochs 1 --latent-dim 2 --likelihood gaussian --out run") == 0
+    arrays, about = load_checkpoint(Path("run/checkpoint.npz"))
+    assert all(np.isfinite(array).all() for array in arrays.values())
+    for path in ("run/metrics.json", "run/config.json"):
+        json.loads(Path(path).read_text(), parse_constant=pytest.fail)
