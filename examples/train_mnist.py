@@ -17,6 +17,7 @@ from tinyvae.checkpoint import load_checkpoint
 from tinyvae.config import CHOICES, Config, flag
 from tinyvae.data import entropy_floor, load
 from tinyvae.errors import UserError
+from tinyvae.profile import Profile
 from tinyvae.report import draw_figures, write_metrics
 from tinyvae.training import Trainer
 
@@ -34,11 +35,12 @@ HELP = {
     "optimizer": "Adam, or plain gradient descent",
     "samples": "draws of z an image and step",
     "binarize": "keep the grey levels; or make pixels 0 or 1, at 128 or by chance in every epoch",
+    "threads": "parts of a batch computed at once with numpy; 0: 2 for conv, 1 for mlp",
     "seed": "of weights, order and noise",
 }
 METAVAR = {"kl_anneal": "EPOCHS", "free_bits": "NATS"}
 INTERRUPTED = 130  # exit code: 128 + SIGINT
-WITH_RESUME = {"resume", "epochs", "backend", "data_dir"}  # all else is fixed by the run
+WITH_RESUME = {"resume", "epochs", "backend", "data_dir", "profile"}  # all else is fixed by the run
 
 
 class Parser(argparse.ArgumentParser):
@@ -79,6 +81,9 @@ def parse_arguments(argv):
         help="folder to write (default: runs/<model>-<network>-z<latent>)",
     )
     parser.add_argument("--resume", type=Path, metavar="RUN", help="folder of a run to go on with")
+    parser.add_argument(
+        "--profile", action="store_true", help="say at the end where the time of training went"
+    )
     return vars(parser.parse_args(argv))
 
 
@@ -151,7 +156,10 @@ def run(given):
             "grey levels: the reconstruction loss is a cross-entropy, not a likelihood, and cannot "
             f"fall below {floor:.2f} nats per image"
         )
-    trainer.fit()
+    if "profile" in given:
+        print(Profile(trainer).fit())
+    else:
+        trainer.fit()
     print("measuring and drawing ...")
     metrics = write_metrics(trainer)
     figures = draw_figures(trainer, metrics)

@@ -21,6 +21,7 @@ RUNS = {
     "everything": EVERYTHING,
     "sgd": {"optimizer": "sgd", "lr": 1e-4, "likelihood": "gaussian"},
     "autoencoder": {"model": "ae"},
+    "threads": EVERYTHING | {"threads": 3},
 }
 each_run = pytest.mark.parametrize("settings", RUNS.values(), ids=RUNS)
 
@@ -39,8 +40,8 @@ def after_step(run, step, action):
     """Have run call action() right after its optimizer has taken this step (from 1)."""
     optimizer_step, done = run.optimizer.step, count(run.step + 1)
 
-    def acting():
-        optimizer_step()
+    def acting(*arguments):
+        optimizer_step(*arguments)
         if next(done) == step:
             action()
 

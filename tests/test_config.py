@@ -34,7 +34,7 @@ def test_defaults_are_the_tutorials():
         20,
     )
     assert (config.beta, config.kl_anneal, config.free_bits) == (1, 0, 0)
-    assert (config.samples, config.seed) == (1, 0)
+    assert (config.samples, config.threads, config.seed) == (1, 0, 0)
 
 
 @pytest.mark.parametrize("name", WORDS)
@@ -56,7 +56,7 @@ def test_counts(name):
     assert getattr(Config(**{name: 1}), name) == 1
 
 
-@pytest.mark.parametrize("name", [*AMOUNTS, "seed"])
+@pytest.mark.parametrize("name", [*AMOUNTS, "threads", "seed"])
 def test_amounts(name):
     for value in (-1, -1e-9, math.inf, -math.inf, math.nan):
         expected = f"{flag(name)} must be a finite number, not negative, got {value}"
@@ -82,7 +82,7 @@ def test_what_an_autoencoder_does_not_have(name, value):
 
 def test_every_setting_of_the_vae_alone_is_tested_above():
     assert sorted(ONLY_VAE) == sorted([*AMOUNTS, "samples"])
-    assert {f.name for f in fields(Config)} == {*WORDS, *COUNTS, *AMOUNTS, "seed", "lr"}
+    assert {f.name for f in fields(Config)} == {*WORDS, *COUNTS, *AMOUNTS, "threads", "seed", "lr"}
 
 
 def test_a_change_is_checked_too():

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinyvae import Conv2d, ConvTranspose2d, to_host
-from tinyvae.convolution import output_size, patches, patches_adjoint
+from tinyvae.convolution import output_size, patches, patches_adjoint, product_with_patches
 from tinyvae.gradcheck import check_layer
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -87,6 +87,31 @@ def test_patches_adjoint_is_the_adjoint_of_patches(xp, geometry, counts, seed):
     back = patches_adjoint(p, x.shape, *rest)
     assert back.shape == x.shape
     assert_close((seen * p).sum(), to_host((x * back).sum()))
+
+
+@given(geometry=geometries(), counts=COUNTS, seed=SEEDS)
+def test_patches_adjoint_adds_up_one_patch_after_the_other(xp, geometry, counts, seed):
+    """The same, from its definition: each pixel gets the sum of all that was copied from it."""
+    c, n, _ = counts
+    size, kernel, _, padding = geometry
+    p = np.random.default_rng(seed).standard_normal((c, *kernel, *positions(geometry), n))
+    x = padded(np.zeros((c, *size, n)), padding)
+    for i, j, window in windows(x, *geometry):
+        window += p[:, :, :, i, j]
+    x = x[:, padding[0] : padding[0] + size[0], padding[1] : padding[1] + size[1]]
+    matrix = xp.asarray(p.reshape(c * kernel[0] * kernel[1], -1))
+    assert_close(patches_adjoint(matrix, x.shape, *geometry[1:]), x)
+
+
+@given(geometry=geometries(), counts=COUNTS, seed=SEEDS)
+def test_product_with_patches_is_a_product(xp, geometry, counts, seed):
+    c, n, out = counts
+    size, kernel, *_ = geometry
+    rng = np.random.default_rng(seed)
+    p = rng.standard_normal((c * kernel[0] * kernel[1], np.prod(positions(geometry)) * n))
+    y = rng.standard_normal((out, *positions(geometry), n))
+    expected = y.reshape(out, -1) @ p.T
+    assert_close(product_with_patches(xp.asarray(y), xp.asarray(p)), expected)
 
 
 @given(geometry=geometries(), counts=COUNTS, seed=SEEDS)

@@ -109,3 +109,18 @@ def test_a_wrong_state_is_refused_and_nothing_written(xp, spoil, sentence):
     with pytest.raises(ValueError, match=sentence):
         model.load_state_dict(state)
     assert same_state(model.state_dict(), before)
+
+
+def test_a_replica_shares_theta_but_not_the_gradient(xp):
+    model = Scaled().to(xp)
+    replica = model.replica()
+    assert type(replica) is Scaled and replica.theta is model.theta
+    model.scale.value[...] = 11
+    assert float(replica.scale.value[0]) == 11
+    replica.body.layers[2].bias.value[...] = 5
+    assert same_state(model.state_dict(), replica.state_dict())
+    replica.grad[...] = 1
+    assert float(model.grad.sum()) == 0 and float(replica.scale.grad[0]) == 1
+    replica.body.forward(xp.ones((3, 1), dtype=np.float32))
+    with pytest.raises(RuntimeError, match="call forward first"):  # it remembers its own inputs
+        model.body.backward(xp.ones((4, 1), dtype=np.float32))

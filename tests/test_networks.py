@@ -133,7 +133,7 @@ def test_float32_stays_float32_from_layer_to_layer(xp, network, likelihood):
     def spied(method):
         def spy(x):
             seen.append((method, x.dtype))
-            return method(x)
+            return method(x)  # the first layer with weights has no dx: nothing before it is called
 
         return spy
 
@@ -144,7 +144,7 @@ def test_float32_stays_float32_from_layer_to_layer(xp, network, likelihood):
     x, eps = rng.random((3, *IMAGE)), rng.standard_normal((2, 3, 5))
     model.loss(xp.asarray(x, dtype=np.float32), xp.asarray(eps), beta=0.5, free_bits=0.01)
     model.backward()
-    assert len(seen) == 2 * len(layers)
+    assert len(seen) == 2 * len(layers) - (network == "mlp")
     assert {dtype for _, dtype in seen} == {np.dtype(np.float32)}
     assert model.grad.dtype == np.float32
 

@@ -6,7 +6,9 @@ import json
 import numpy as np
 import pytest
 from short_runs import DATA, EVERYTHING, STEPS, assert_same_run, each_run, trainer
+from toys import toy_data
 
+from tinyvae import training
 from tinyvae.checkpoint import load_checkpoint
 from tinyvae.config import Config
 from tinyvae.data import binarize, to_float
@@ -72,6 +74,17 @@ def test_a_row_holds_the_test_numbers_of_its_epoch(folders):
     assert row["epoch"] == 1 and row["seconds"] > 0
 
 
+def test_a_row_of_a_large_data_set_is_measured_on_a_share_of_it(folders, monkeypatch):
+    """Evenly spaced test images: one for every 10 that are trained on, but 4 at the least."""
+    monkeypatch.setattr(training, "TEST_SHARE", 10)
+    monkeypatch.setattr(training, "LEAST", 4)
+    for train, every in ((100, 3), (60, 5), (20, 7)):  # 10 of 30 images, 6, and 4
+        run = trainer(folders(), {"epochs": 1}, data=toy_data(train, 30))
+        run.fit()
+        expected = evaluate(run.model, run.test_images[::every], seed=0)
+        assert run.history[0]["test_total"] == expected["total"]
+
+
 @pytest.mark.parametrize("epoch", [0, 1])
 def test_a_row_holds_the_means_over_all_training_images(folders, epoch):
     """With a step too small to change a weight, they are the loss of all images at once."""
@@ -94,16 +107,14 @@ def test_beta_of_a_row_is_that_of_its_last_step(folders):
 
 
 def training_losses(run):
-    """Train, and return the arguments of the model's loss at every step."""
-    loss, calls = run.model.loss, []
+    """Train, and return the arguments of the gradient of every step."""
+    gradient, calls = run.parallel.gradient, []
 
-    def noted(x, eps, beta=None, free_bits=None):
-        if beta is None:  # the evaluation at the end of an epoch
-            return loss(x, eps)
+    def noted(x, eps, beta, free_bits):
         calls.append((x.copy(), eps.copy(), beta, free_bits))
-        return loss(x, eps, beta, free_bits)
+        return gradient(x, eps, beta, free_bits)
 
-    run.model.loss = noted
+    run.parallel.gradient = noted
     run.fit()
     return calls
 

@@ -59,6 +59,12 @@ def tiny_batch(n, samples=1, seed=0):
 
 
 MODELS = {"vae": tiny_vae, "ae": tiny_autoencoder}
+
+
+def make(kind, likelihood, **options):
+    return MODELS[kind](likelihood, **options)
+
+
 each_likelihood = pytest.mark.parametrize("likelihood", LIKELIHOODS)
 each_model = pytest.mark.parametrize("kind", MODELS)
 

@@ -18,7 +18,7 @@ CHOICES = {
     "binarize": BINARIZATIONS,
 }
 AT_LEAST_ONE = ("latent_dim", "epochs", "batch_size", "samples")
-NOT_NEGATIVE = ("beta", "kl_anneal", "free_bits", "seed")
+NOT_NEGATIVE = ("beta", "kl_anneal", "free_bits", "threads", "seed")
 ONLY_VAE = ("beta", "kl_anneal", "free_bits", "samples")
 
 
@@ -39,6 +39,7 @@ class Config:
     optimizer: str = "adam"
     samples: int = 1  # Monte-Carlo samples of z per image
     binarize: str = "none"
+    threads: int = 0  # parts of a batch computed at once, with NumPy; 0: what the network gains by
     seed: int = 0
 
     def __post_init__(self):

@@ -8,7 +8,10 @@ came from. A convolution is then W @ P, a matrix product, and a transposed convo
 Shapes: images (C, H, W, N), batch last; a kernel of Kh x Kw; Ho x Wo positions of it.
 """
 
+from functools import lru_cache
 from itertools import product
+
+import numpy as np
 
 from tinyvae.backend import array_module
 
@@ -30,11 +33,10 @@ def patches(x, kernel, stride, padding):
     Simard 2006, section 2.
     """
     c, h, w, n = x.shape
-    ho, wo = positions((h, w), kernel, stride, padding)
-    p = array_module(x).zeros((c, *kernel, ho, wo, n), dtype=x.dtype)
-    for in_patches, in_image in _taps((h, w), kernel, stride, padding):
-        p[in_patches] = x[in_image]
-    return p.reshape(c * kernel[0] * kernel[1], ho * wo * n)
+    pixels, outside = _pixels(array_module(x), (h, w), kernel, stride, padding)
+    p = x.reshape(c, h * w, n).take(pixels, axis=1)  # (C, Kh Kw Ho Wo, N)
+    p[:, outside] = 0
+    return p.reshape(c * kernel[0] * kernel[1], -1)
 
 
 def patches_adjoint(p, shape, kernel, stride, padding):
@@ -43,20 +45,67 @@ def patches_adjoint(p, shape, kernel, stride, padding):
     <patches(x), p> = <x, patches_adjoint(p)> for all x and p.
     """
     c, h, w, n = shape
-    ho, wo = positions((h, w), kernel, stride, padding)
-    p = p.reshape(c, *kernel, ho, wo, n)
-    x = array_module(p).zeros(shape, dtype=p.dtype)
-    for in_patches, in_image in _taps((h, w), kernel, stride, padding):
-        x[in_image] += p[in_patches]
+    p = p.reshape(c, *kernel, *positions((h, w), kernel, stride, padding), n)
+    # The taps that see every pixel once are written, not added to zeros, which takes twice as long.
+    first = _tiling_taps((h, w), kernel, stride, padding)
+    x = (array_module(p).empty if first else array_module(p).zeros)(shape, dtype=p.dtype)
+    for tap in first:
+        in_patches, in_image = _slices(tap, (h, w), kernel, stride, padding)
+        x[in_image] = p[in_patches]
+    for tap in product(range(kernel[0]), range(kernel[1])):
+        if tap not in first:
+            in_patches, in_image = _slices(tap, (h, w), kernel, stride, padding)
+            x[in_image] += p[in_patches]
     return x
 
 
-def _taps(size, kernel, stride, padding):
-    """For each tap of the kernel: where its pixels stand in the patches, and where in the image."""
-    for tap in product(range(kernel[0]), range(kernel[1])):
-        axes = zip(tap, size, kernel, stride, padding, strict=True)
-        positions, pixels = zip(*(_axis_slices(*axis) for axis in axes), strict=True)
-        yield (slice(None), *tap, *positions), (slice(None), *pixels)
+def product_with_patches(y, p):
+    """The weight gradient of both convolutions, y p^T: y (O, Ho, Wo, N) -> (O, C Kh Kw).
+
+    A sum over the rows of positions, with the patches in front: OpenBLAS does that a fifth faster
+    than y @ p.T in one piece, and three times as fast where there are few channels.
+    """
+    y, p = (m.reshape(len(m), y.shape[1], -1).swapaxes(0, 1) for m in (y, p))  # (Ho, ..., Wo N)
+    return (p @ y.swapaxes(1, 2)).sum(axis=0).T
+
+
+@lru_cache
+def _pixels(xp, size, kernel, stride, padding):
+    """For each row of the patches and each position: the pixel seen, and where none is.
+
+    Pixels are counted row by row; both are index vectors into (Kh, Kw, Ho, Wo), made by xp.
+    """
+    axes = zip(size, kernel, stride, padding, strict=True)
+    rows, columns = (
+        # From position t, tap a sees pixel s t + a - p.
+        s * np.arange(output_size(length, k, s, p)) + np.arange(k)[:, None] - p
+        for length, k, s, p in axes
+    )
+    rows, columns = rows[:, None, :, None], columns[None, :, None, :]
+    inside = (0 <= rows) & (rows < size[0]) & (0 <= columns) & (columns < size[1])
+    pixels = np.where(inside, rows * size[1] + columns, 0)
+    return xp.asarray(pixels.ravel()), xp.asarray(np.flatnonzero(~inside))
+
+
+def _tiling_taps(size, kernel, stride, padding):
+    """Taps that together see every pixel, and none twice; [] if there are none such.
+
+    Along each axis `stride` neighbours, from `padding` on: they see stride t, stride t + 1, ...
+    """
+    tiles = [range(first, first + step) for first, step in zip(padding, stride, strict=True)]
+    counts = positions(size, kernel, stride, padding)
+    reach = all(
+        tile.stop <= taps and len(tile) * count >= pixels
+        for tile, taps, count, pixels in zip(tiles, kernel, counts, size, strict=True)
+    )
+    return list(product(*tiles)) if reach else []
+
+
+def _slices(tap, size, kernel, stride, padding):
+    """Where the pixels that a tap sees stand in the patches, and where in the image."""
+    axes = zip(tap, size, kernel, stride, padding, strict=True)
+    seen_from, pixels = zip(*(_axis_slices(*axis) for axis in axes), strict=True)
+    return (slice(None), *tap, *seen_from), (slice(None), *pixels)
 
 
 def _axis_slices(tap, size, kernel, stride, padding):

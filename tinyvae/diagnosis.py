@@ -43,8 +43,9 @@ def _watched(model, found):
 def _reporting(function, what, found, layer=None):
     def run(x):
         y = function(x)
-        parameters = layer.named_parameters() if layer else ()
-        if not all_finite(y, *(parameter.grad for _, parameter in parameters)):
+        arrays = [] if y is None else [y]  # the first layer's backward has no output
+        arrays += [parameter.grad for _, parameter in layer.named_parameters()] if layer else []
+        if not all_finite(*arrays):
             found.append(what)
         return y
 

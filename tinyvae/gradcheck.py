@@ -59,7 +59,7 @@ def check_layer(layer, x, rng):
     layer = copy.deepcopy(layer).to(np, np.float64)
     dy = rng.standard_normal(layer.forward(x).shape)
     dx = layer.backward(dy)
-    gradients = {"x": (x, dx)}
+    gradients = {"x": (x, dx)} if dx is not None else {}
     for name, parameter in layer.named_parameters():
         gradients[name] = (parameter.value, parameter.grad)
 

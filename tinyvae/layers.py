@@ -12,7 +12,7 @@ import math
 import numpy as np
 
 from tinyvae.backend import array_module
-from tinyvae.convolution import patches, patches_adjoint, positions
+from tinyvae.convolution import patches, patches_adjoint, positions, product_with_patches
 from tinyvae.module import Module, Parameter
 
 
@@ -44,10 +44,14 @@ class Layer(Module):
 
 
 class Linear(Layer):
-    """y = W x + b: x (in, N) -> y (out, N), with a weight (out, in) and a bias (out,)."""
+    """y = W x + b: x (in, N) -> y (out, N), with a weight (out, in) and a bias (out,).
 
-    def __init__(self, in_features, out_features, *, rng):
+    needs_input_grad=False, for a first layer, whose input is data: backward returns None.
+    """
+
+    def __init__(self, in_features, out_features, *, rng, needs_input_grad=True):
         self.in_features, self.out_features = in_features, out_features
+        self.needs_input_grad = needs_input_grad
         self.weight = Parameter(_uniform(rng, (out_features, in_features), in_features))
         self.bias = Parameter(_uniform(rng, (out_features,), in_features))
 
@@ -62,21 +66,31 @@ class Linear(Layer):
         x = self._consume("_x")
         # y = W @ x + b
         array_module(dy).matmul(dy, x.T, out=self.weight.grad)
-        self.bias.grad[...] = dy.sum(axis=1)
-        return self.weight.value.T @ dy
+        _sum_columns(dy, out=self.bias.grad)
+        return self.weight.value.T @ dy if self.needs_input_grad else None
 
 
 class Conv2d(Layer):
     """Cross-correlation of x (in_channels, H, W, N) with a weight (out, in, Kh, Kw).
 
     y is (out_channels, Ho, Wo, N) with Ho = (H + 2 padding - Kh) // stride + 1. kernel_size,
-    stride and padding are integers or pairs (height, width).
+    stride and padding are integers or pairs (height, width). needs_input_grad as in Linear.
     """
 
-    def __init__(self, in_channels, out_channels, kernel_size, stride=1, padding=0, *, rng):
+    def __init__(
+        self,
+        in_channels,
+        out_channels,
+        kernel_size,
+        stride=1,
+        padding=0,
+        *,
+        rng,
+        needs_input_grad=True,
+    ):
         kernel, stride, padding = _pair(kernel_size, 1), _pair(stride, 1), _pair(padding, 0)
         self.in_channels, self.out_channels = in_channels, out_channels
-        self.geometry = (kernel, stride, padding)
+        self.geometry, self.needs_input_grad = (kernel, stride, padding), needs_input_grad
         fan_in = in_channels * kernel[0] * kernel[1]
         self.weight = Parameter(_uniform(rng, (out_channels, in_channels, *kernel), fan_in))
         self.bias = Parameter(_uniform(rng, (out_channels,), fan_in))
@@ -98,10 +112,12 @@ class Conv2d(Layer):
 
     def backward(self, dy):
         p = self._consume("_patches")
-        dy = _matrix(dy)  # (out, Ho Wo N)
         # y = W @ patches(x) + b: a linear layer on patches
-        array_module(dy).matmul(dy, p.T, out=_matrix(self.weight.grad))
-        self.bias.grad[...] = dy.sum(axis=1)
+        _matrix(self.weight.grad)[...] = product_with_patches(dy, p)  # dy @ p.T
+        dy = _matrix(dy)  # (out, Ho Wo N)
+        _sum_columns(dy, out=self.bias.grad)
+        if not self.needs_input_grad:
+            return None
         dp = _matrix(self.weight.value).T @ dy
         return patches_adjoint(dp, self._shape, *self.geometry)
 
@@ -159,22 +175,30 @@ class ConvTranspose2d(Layer):
         x = self._consume("_x")
         # y = patches_adjoint(W.T @ x) + b
         dp = patches(dy, *self.geometry)  # (out Kh Kw, H W N)
-        array_module(dy).matmul(_matrix(x), dp.T, out=_matrix(self.weight.grad))
-        self.bias.grad[...] = dy.sum(axis=(1, 2, 3))
+        _matrix(self.weight.grad)[...] = product_with_patches(x, dp)  # x @ dp.T
+        _sum_columns(_matrix(dy), out=self.bias.grad)
         return (_matrix(self.weight.value) @ dp).reshape(x.shape)
 
 
 class ReLU(Layer):
-    """y = max(x, 0), elementwise."""
+    """y = max(x, 0), elementwise.
+
+    inplace=True: y is written over x, and dx over dy. That is for a Sequential, where both are
+    nobody else's, behind a layer that does not keep its output, as Linear and convolutions do not.
+    """
+
+    def __init__(self, inplace=False):
+        self.inplace = inplace
 
     def forward(self, x):
-        self._y = array_module(x).maximum(x, 0)
+        # clip, since NumPy's maximum with a scalar is not vectorized and takes four times as long
+        self._y = array_module(x).clip(x, 0, math.inf, out=x if self.inplace else None)
         return self._y
 
     def backward(self, dy):
         y = self._consume("_y")
         # y = max(x, 0): the gradient passes where x was positive
-        return dy * (y > 0)
+        return array_module(dy).multiply(dy, y > 0, out=dy if self.inplace else None)
 
 
 class Sigmoid(Layer):
@@ -241,14 +265,16 @@ class Sequential(Layer):
     def backward(self, dy):
         for layer in reversed(self.layers):
             dy = layer.backward(dy)
+            if dy is None:  # a first layer
+                break
         return dy
 
 
 def sigmoid(x):
     """1 / (1 + exp(-x)), accurate in both tails: only exp(-|x|) is ever taken."""
     xp = array_module(x)
-    e = xp.exp(-xp.abs(x))
-    return xp.where(x >= 0, 1, e) / (1 + e)
+    # = exp(x) / (1 + exp(x)) where x < 0, and 1 / (1 + exp(-x)) elsewhere
+    return xp.exp(xp.clip(x, -math.inf, 0)) / (1 + xp.exp(-xp.abs(x)))
 
 
 def _uniform(rng, shape, fan_in):
@@ -265,6 +291,12 @@ def _pair(value, least):
             f"expected an integer of at least {least} or a pair (height, width), got {value!r}"
         )
     return pair
+
+
+def _sum_columns(y, out):
+    """out = y.sum(axis=1), as a product with ones: BLAS is three times as fast."""
+    xp = array_module(y)
+    xp.matmul(y, xp.ones(y.shape[1], dtype=y.dtype), out=out)
 
 
 def _matrix(x):

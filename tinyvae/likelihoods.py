@@ -24,7 +24,7 @@ class Bernoulli(Module):
     def log_prob(self, x, logits):
         # log p = x log s(l) + (1 - x) log(1 - s(l)) = x l - log(1 + exp(l))
         xp = array_module(logits)
-        softplus = xp.maximum(logits, 0) + xp.log1p(xp.exp(-xp.abs(logits)))
+        softplus = xp.clip(logits, 0, math.inf) + xp.log1p(xp.exp(-xp.abs(logits)))
         return (x * logits - softplus).sum(axis=0)
 
     def backward(self, dlog_prob, x, logits):

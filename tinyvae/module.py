@@ -4,6 +4,8 @@ All parameters of a model lie in one vector `theta`, their gradients in one vect
 `value` and `grad` of a parameter are views into them. So an optimizer is arithmetic on vectors.
 """
 
+import copy
+
 import numpy as np
 
 from tinyvae.backend import array_module, to_host
@@ -47,12 +49,19 @@ class Module:
         xp: numpy or cupy. For a whole model, before its optimizer is made: a part would get vectors
         of its own, and leave the model's. Nothing else binds the views; write into them.
         """
-        parameters = [parameter for _, parameter in self.named_parameters()]
-        host = [to_host(parameter.value).ravel() for parameter in parameters]
-        self.theta = xp.asarray(np.concatenate([np.zeros(0, dtype), *host]), dtype=dtype)
-        self.grad = xp.zeros_like(self.theta)
+        host = [to_host(parameter.value).ravel() for _, parameter in self.named_parameters()]
+        theta = xp.asarray(np.concatenate([np.zeros(0, dtype), *host]), dtype=dtype)
+        return self._bind(theta)
+
+    def replica(self):
+        """A copy that shares `theta` with this module and has a `grad` of its own."""
+        return copy.deepcopy(self)._bind(self.theta)
+
+    def _bind(self, theta):
+        """Make the parameters views into theta, and their gradients views into a new `grad`."""
+        self.theta, self.grad = theta, array_module(theta).zeros_like(theta)
         start = 0
-        for parameter in parameters:
+        for _, parameter in self.named_parameters():
             stop, shape = start + parameter.value.size, parameter.value.shape
             parameter.value = self.theta[start:stop].reshape(shape)
             parameter.grad = self.grad[start:stop].reshape(shape)

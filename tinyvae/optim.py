@@ -10,7 +10,7 @@ import numpy as np
 from tinyvae.backend import array_module
 
 # NumPy updates theta in blocks that stay in the cache (docs/performance.md says what it buys).
-BLOCK = 1 << 17
+BLOCK = 1 << 18
 
 
 class SGD:
@@ -20,15 +20,22 @@ class SGD:
         self.model, self.lr, self.momentum = model, _positive(lr), momentum
         self.state = {"velocity": array_module(model.theta).zeros_like(model.theta)}
 
-    def step(self):
-        for theta, grad, velocity in _blocks(self.model, self.state["velocity"]):
+    def step(self, run=map):
+        """Change theta. run: the builtin map, or that of a tinyvae.parallel.Threads."""
+
+        def update(theta, grad, velocity):
             velocity *= self.momentum
             velocity += grad
             theta -= self.lr * velocity
 
+        _each_block(run, update, self.model.theta, self.model.grad, self.state["velocity"])
+
 
 class Adam:
-    """Adam. Kingma and Ba 2015, algorithm 1."""
+    """Adam. Kingma and Ba 2015, algorithm 1, but state m and v are sums and not yet means.
+
+    m and v lack the factors 1 - beta1 and 1 - beta2 of the paper, and of PyTorch's exp_avg.
+    """
 
     def __init__(self, model, lr=1e-3, betas=(0.9, 0.999), eps=1e-8):
         self.model, self.lr, self.betas, self.eps = model, _positive(lr), betas, eps
@@ -39,18 +46,31 @@ class Adam:
             "v": xp.zeros_like(model.theta),
         }
 
-    def step(self):
+    def step(self, run=map):
+        """Change theta. run: the builtin map, or that of a tinyvae.parallel.Threads."""
         self.state["step"] += 1
         t, (beta1, beta2) = int(self.state["step"]), self.betas
-        # m / (1 - beta1^t) and v / (1 - beta2^t), the corrections for starting at zero, are
-        # folded into the scalars: lr m^ / (sqrt(v^) + eps) = rate m / (sqrt(v) + small).
-        root = math.sqrt(1 - beta2**t)
-        rate, small = self.lr * root / (1 - beta1**t), self.eps * root
+        # The means are m^ = mean1 m and v^ = mean2 v, corrected for starting at zero. All scalars
+        # go into two: lr m^ / (sqrt(v^) + eps) = rate m / (sqrt(v) + small).
+        mean1, mean2 = (1 - beta1) / (1 - beta1**t), (1 - beta2) / (1 - beta2**t)
+        rate, small = self.lr * mean1 / math.sqrt(mean2), self.eps / math.sqrt(mean2)
         xp = array_module(self.model.theta)
-        for theta, grad, m, v in _blocks(self.model, self.state["m"], self.state["v"]):
-            m += (1 - beta1) * (grad - m)
-            v += (1 - beta2) * (grad * grad - v)
-            theta -= rate * m / (xp.sqrt(v) + small)
+
+        def update(theta, grad, m, v):
+            m *= beta1
+            m += grad
+            v *= beta2
+            v += grad * grad
+            # theta -= rate * m / (sqrt(v) + small), all in one new array
+            change = xp.sqrt(v)
+            change += small
+            xp.divide(m, change, out=change)
+            change *= rate
+            theta -= change
+
+        _each_block(
+            run, update, self.model.theta, self.model.grad, self.state["m"], self.state["v"]
+        )
 
 
 def _positive(lr):
@@ -59,12 +79,11 @@ def _positive(lr):
     return lr
 
 
-def _blocks(model, *state):
-    """theta, grad and the state, block by block on the host, whole on a GPU."""
-    vectors = (model.theta, model.grad, *state)
-    size = BLOCK if array_module(model.theta) is np else model.theta.size
-    for start in range(0, model.theta.size, size):
-        yield [vector[start : start + size] for vector in vectors]
+def _each_block(run, update, *vectors):
+    """Call update on the vectors, block by block on the host, whole on a GPU."""
+    xp, size = array_module(vectors[0]), vectors[0].size
+    count = 2 * -(-size // (2 * BLOCK)) if xp is np else 1  # even: the same for both of two threads
+    list(run(update, *(xp.array_split(vector, count) for vector in vectors)))
 
 
 def clip_grad_norm(model, max_norm):

@@ -27,10 +27,14 @@ from tinyvae.evaluation import evaluate
 from tinyvae.models.vae import VAE
 from tinyvae.networks import make_model
 from tinyvae.optim import SGD, Adam
+from tinyvae.parallel import DataParallel, Threads
 from tinyvae.rng import generator
 from tinyvae.schedules import constant, linear_annealing
 
-TRAIN_PROBE = 1000  # training images on which the per-pixel error of a row is measured
+# A row of history is measured on a share of the images: one for every 40 or 240 that are trained
+# on, so that measuring takes some 3% of an epoch; but on no fewer than 100.
+TEST_SHARE, TRAIN_SHARE, LEAST = 40, 240, 100
+THREADS = {"conv": 2, "mlp": 1}  # by measurement: docs/performance.md
 SYNC_EVERY = 50  # steps between two looks at the loss on a GPU, where looking means waiting
 
 
@@ -51,6 +55,8 @@ class Trainer:
         ).to(xp)
         optimizers = {"adam": Adam, "sgd": SGD}
         self.optimizer = optimizers[config.optimizer](self.model, lr=config.lr)
+        self.threads = Threads((config.threads or THREADS[config.network]) if xp is np else 1)
+        self.parallel = DataParallel(self.model, self.threads)
         self.test_images = binarize(
             data.test_images, config.binarize, generator(config.seed, "binarize test")
         )
@@ -82,20 +88,13 @@ class Trainer:
 
     def _run_epoch(self, interrupted):
         """Do the steps of the epoch that are still to be done; all of them: add its row."""
-        config, xp = self.config, array_module(self.model.theta)
-        n, epoch = len(self.data.train_images), self.step // self.steps_per_epoch
-        images = xp.asarray(
-            binarize(
-                self.data.train_images, config.binarize, generator(config.seed, "binarize", epoch)
-            )
-        )
-        eps = xp.asarray(
-            generator(config.seed, "noise", epoch).standard_normal(
-                (config.samples, n, config.latent_dim), np.float32
-            )
+        config, n, epoch = (
+            self.config,
+            len(self.data.train_images),
+            self.step // self.steps_per_epoch,
         )
         done = self.step % self.steps_per_epoch
-        batches = list(minibatches(n, config.batch_size, config.seed, epoch))[done:]
+        images, eps, batches = self._draw(epoch)
         bar = tqdm(
             total=n,
             initial=min(n, done * config.batch_size),
@@ -104,10 +103,11 @@ class Trainer:
             mininterval=0.5,
         )
         start = time.perf_counter() - self.seconds
+        xp = array_module(self.model.theta)
         sums = xp.asarray(self.sums)
-        with bar:
-            for index in map(xp.asarray, batches):
-                loss = self._train_step(to_float(images[index]), eps[:, index])
+        with bar, self.threads:
+            for index in batches[done:]:
+                loss = self._train_step(*self._minibatch(images, eps, index))
                 sums += len(index) * xp.stack([loss.reconstruction, loss.kl.sum()])
                 bar.update(len(index))
                 if self._look():
@@ -120,23 +120,43 @@ class Trainer:
             raise self._diverged(lambda: None)
         self.seconds = time.perf_counter() - start
         if self.step % self.steps_per_epoch == 0:
-            self._end_epoch(epoch + 1, start, images[:TRAIN_PROBE])
+            self._end_epoch(epoch + 1, start, images)
+
+    def _draw(self, epoch):
+        """What an epoch draws: its images, the noise (None for an autoencoder), the minibatches."""
+        config, xp = self.config, array_module(self.model.theta)
+        images, n = self.data.train_images, len(self.data.train_images)
+        pixels = generator(config.seed, "binarize", epoch)
+        images = xp.asarray(binarize(images, config.binarize, pixels))
+        eps = None
+        if isinstance(self.model, VAE):
+            noise, shape = (
+                generator(config.seed, "noise", epoch),
+                (config.samples, n, config.latent_dim),
+            )
+            eps = xp.asarray(noise.standard_normal(shape, np.float32))
+        return images, eps, list(minibatches(n, config.batch_size, config.seed, epoch))
+
+    def _minibatch(self, images, eps, index):
+        index = array_module(self.model.theta).asarray(index)
+        return to_float(images[index]), None if eps is None else eps[:, index]
 
     def _train_step(self, x, eps):
-        loss = self._gradient(x, eps)
-        if self._look() and not all_finite(loss.total, self.model.grad):
-            raise self._diverged(lambda: self._gradient(x, eps))
-        self.optimizer.step()
+        loss = self._gradient(self.parallel, x, eps)
+        if self._look() and not self._finite(loss):
+            whole = DataParallel(self.model, Threads(1))
+            raise self._diverged(lambda: self._gradient(whole, x, eps))
+        self.optimizer.step(self.threads.map)
         self.step += 1
         return loss
 
-    def _gradient(self, x, eps):
-        if isinstance(self.model, VAE):
-            loss = self.model.loss(x, eps, self.beta_at(self.step), self.config.free_bits)
-        else:
-            loss = self.model.loss(x)
-        self.model.backward()
-        return loss
+    def _gradient(self, parallel, x, eps):
+        return parallel.gradient(x, eps, self.beta_at(self.step), self.config.free_bits)
+
+    def _finite(self, loss):
+        grad = self.model.grad
+        # A product takes a quarter of the time of a look at each number, but may overflow.
+        return all_finite(loss.total, grad @ grad) or all_finite(loss.total, grad)
 
     def _diverged(self, compute):
         return Diverged(
@@ -155,11 +175,12 @@ class Trainer:
             numbers |= {"reconstruction": float(loss.reconstruction), "KL": float(loss.kl.sum())}
         bar.set_postfix({k: f"{v:.1f}" for k, v in numbers.items()}, refresh=False)
 
-    def _end_epoch(self, epoch, start, probe_images):
+    def _end_epoch(self, epoch, start, train_images):
         """Add the epoch's row: train is the mean during the epoch, test the model after it."""
-        train = self.sums / len(self.data.train_images)
-        probe = evaluate(self.model, probe_images, self.config.seed)
-        test = evaluate(self.model, self.test_images, self.config.seed)
+        n = len(train_images)
+        train = self.sums / n
+        probe = evaluate(self.model, _spread(train_images, n // TRAIN_SHARE), self.config.seed)
+        test = evaluate(self.model, _spread(self.test_images, n // TEST_SHARE), self.config.seed)
         if not math.isfinite(test["total"]):
             raise self._diverged(lambda: evaluate(self.model, self.test_images[:1]))
         row = {
@@ -241,6 +262,11 @@ class Trainer:
                 "python": platform.python_version(),
             },
         }
+
+
+def _spread(images, count):
+    """About `count` of the images, or LEAST, evenly spaced; all, where there are no more."""
+    return images[:: max(1, len(images) // max(count, LEAST))]
 
 
 def _below(prefix, arrays):

@@ -102,6 +102,16 @@ def test_an_autoencoder_from_beginning_to_end(capsys):
     assert out.splitlines()[-1].startswith("try next: --model vae")
 
 
+def test_profile_says_where_the_time_went(no_figures, capsys):
+    assert train("--epochs 1 --latent-dim 2 --profile --out run") == 0
+    out = capsys.readouterr().out
+    assert "milliseconds a step" in out and "all around the steps" in out
+    assert train_mnist.main("--resume run --epochs 2 --profile".split()) == 0
+    assert "decoder.0 Linear" in capsys.readouterr().out
+    assert train_mnist.main("--resume run --profile".split()) == 0  # nothing left to do
+    assert "decoder.0 Linear" not in capsys.readouterr().out
+
+
 def test_the_convolutional_vae(no_figures, capsys):
     given = "--dataset digits --train-size 70 --batch-size 32 --latent-dim 2 --epochs 1"
     assert train_mnist.main(given.split()) == 0
@@ -114,7 +124,7 @@ def test_every_flag_reaches_the_run(no_figures, capsys):
     flags = (
         "--model vae --latent-dim 4 --likelihood gaussian --beta 2.5 --kl-anneal 0.5 "
         "--free-bits 0.1 --epochs 1 --batch-size 50 --lr 0.002 --optimizer sgd --samples 2 "
-        "--binarize dynamic --seed 7 --backend numpy --out run"
+        "--binarize dynamic --threads 3 --seed 7 --backend numpy --out run"
     )
     assert train(flags) == 0
     about = json.loads(Path("run/config.json").read_text())
@@ -132,6 +142,7 @@ def test_every_flag_reaches_the_run(no_figures, capsys):
         "optimizer": "sgd",
         "samples": 2,
         "binarize": "dynamic",
+        "threads": 3,
         "seed": 7,
     }
     assert "grey levels" not in capsys.readouterr().out  # there is no such floor here
@@ -153,7 +164,8 @@ def test_help_names_every_flag_and_default(capsys):
         "--backend {numpy,cupy} --model {vae,ae} --network {conv,mlp} --latent-dim "
         "--likelihood {bernoulli,gaussian} --beta --kl-anneal --free-bits --epochs --batch-size "
         "--lr --optimizer {adam,sgd} --samples --binarize {none,threshold,dynamic} "
-        "--dataset {auto,mnist,digits} --data-dir --train-size --seed --out --resume"
+        "--dataset {auto,mnist,digits} --data-dir --train-size --threads --seed --out --resume "
+        "--profile"
     ).split(" --"):
         assert f"--{flag.removeprefix('--')}" in text
     for default in ("20", "128", "0.001", "auto", "runs/<model>-<network>-z<latent>"):

@@ -6,7 +6,7 @@ Nothing says where codes lie, so a code drawn at random is nobody's: that is wha
 import numpy as np
 
 from tinyvae.backend import array_module
-from tinyvae.models.base import Loss, Model, as_vectors, batch_first
+from tinyvae.models.base import Model, as_vectors, batch_first, objective
 
 
 class Autoencoder(Model):
@@ -26,6 +26,10 @@ class Autoencoder(Model):
 
     def loss(self, x):
         """Loss of images x (N, C, H, W) in [0, 1]: the mean of -log p(x | z = encoder(x))."""
+        loss, self._dkl = objective(*self.terms(x))
+        return loss
+
+    def terms(self, x):
         x = self._inward(x, "N", "C", "H", "W")
         output = self._decode(self._encode(x))
         self._require_size(output, x)
@@ -33,12 +37,10 @@ class Autoencoder(Model):
         x, output = as_vectors(x, n), as_vectors(output, n)  # (D, N)
         self._pending = x, output, shape
         reconstruction = -self.likelihood.log_prob(x, output).mean(dtype=np.float64)
-        return Loss(reconstruction, reconstruction, array_module(output).zeros(0))
+        return reconstruction, array_module(output).zeros(0)
 
-    def backward(self):
-        """Set `grad`, the gradient of the last loss with respect to all parameters."""
+    def terms_backward(self, dreconstruction, dkl):
         x, output, shape = self._pop_pending()
-        # loss = mean over the batch of -log p(x | decoder(encoder(x)))
-        n = x.shape[-1]
-        doutput = self.likelihood.backward(-1 / n, x, output)
+        # reconstruction = mean over the batch of -log p(x | decoder(encoder(x)))
+        doutput = self.likelihood.backward(-dreconstruction / x.shape[-1], x, output)
         self.encoder.backward(self.decoder.backward(doutput.reshape(shape)))

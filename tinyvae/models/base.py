@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tinyvae import schedules
 from tinyvae.backend import array_module
 from tinyvae.module import Module
 
@@ -21,13 +22,32 @@ class Loss(NamedTuple):
     kl: Any  # (L,): each latent dimension's KL, unweighted; empty for an autoencoder
 
 
+def objective(reconstruction, kl, beta=1.0, free_bits=0.0):
+    """From the terms, means over a batch, to its Loss and the gradient of total in kl, (L,)."""
+    total = reconstruction + beta * schedules.free_bits(kl, free_bits)
+    return Loss(total, reconstruction, kl), beta * schedules.free_bits_grad(kl, free_bits)
+
+
 class Model(Module):
     """An encoder, a decoder and the likelihood that the decoder's output parametrizes."""
 
     def __init__(self, encoder, decoder, likelihood):
         self.encoder, self.decoder, self.likelihood = encoder, decoder, likelihood
-        self._pending = None  # what loss leaves for backward
+        self._pending = None  # what terms leaves for its backward
+        self._dkl = None  # and loss for its own
         self.to()
+
+    def terms(self, *inputs):
+        """What a loss is made of: reconstruction and kl (L,), means over the batch."""
+        raise NotImplementedError
+
+    def terms_backward(self, dreconstruction, dkl):
+        """Set `grad`, the gradient of dreconstruction * reconstruction + dkl @ kl."""
+        raise NotImplementedError
+
+    def backward(self):
+        """Set `grad`, the gradient of the last loss with respect to all parameters."""
+        self.terms_backward(1.0, self._dkl)
 
     def decode(self, z):
         """Codes z (N, L) -> the mean images of p(x|z), (N, C, H, W)."""
@@ -72,7 +92,7 @@ class Model(Module):
             )
 
     def _pop_pending(self):
-        """What `loss` left for `backward`, once."""
+        """What `terms` left for its backward, once."""
         pending, self._pending = self._pending, None
         if pending is None:
             raise RuntimeError(

@@ -6,7 +6,6 @@ the negative ELBO, Kingma and Welling 2014, eq. 3 and 7; docs/elbo.md derives it
 
 import numpy as np
 
-from tinyvae import schedules
 from tinyvae.backend import array_module
 from tinyvae.gaussian import (
     kl_to_standard,
@@ -16,7 +15,7 @@ from tinyvae.gaussian import (
     reparameterize_backward,
 )
 from tinyvae.layers import Linear
-from tinyvae.models.base import Loss, Model, as_vectors, batch_first
+from tinyvae.models.base import Model, as_vectors, batch_first, objective
 from tinyvae.module import Module
 
 
@@ -82,32 +81,33 @@ class VAE(Model):
         free bits it is an unbiased estimate of the negative ELBO. The pixels' range is not checked,
         as that would make a GPU wait.
         """
-        x, mu, logvar, eps, _, output, log_px = self._forward(x, eps)
-        reconstruction = -log_px.mean(dtype=np.float64)
-        kl = kl_to_standard(mu, logvar).mean(axis=1, dtype=np.float64)  # (L,)
-        total = reconstruction + beta * schedules.free_bits(kl, free_bits)
-        dkl = (beta * schedules.free_bits_grad(kl, free_bits)).astype(mu.dtype)  # (L,)
-        self._pending = x, mu, logvar, eps, output, dkl
-        return Loss(total, reconstruction, kl)
+        loss, self._dkl = objective(*self.terms(x, eps), beta, free_bits)
+        return loss
 
-    def backward(self):
-        """Set `grad`, the gradient of the last loss with respect to all parameters."""
-        x, mu, logvar, eps, output, dkl = self._pop_pending()
+    def terms(self, x, eps):
+        x, mu, logvar, eps, _, output, log_px = self._forward(x, eps)
+        self._pending = x, mu, logvar, eps, output
+        kl = kl_to_standard(mu, logvar)  # (L, N)
+        return -log_px.mean(dtype=np.float64), kl.mean(axis=1, dtype=np.float64)
+
+    def terms_backward(self, dreconstruction, dkl):
+        x, mu, logvar, eps, output = self._pop_pending()
         _, samples, n = eps.shape
 
         # reconstruction = mean over samples and batch of -log p(x|z)
         doutput = self.likelihood.backward(
-            -1 / (samples * n), as_vectors(x, 1, n), as_vectors(output, samples, n)
+            -dreconstruction / (samples * n), as_vectors(x, 1, n), as_vectors(output, samples, n)
         )  # (D, S, N)
         # output = decoder(z)
         dz = self.decoder.backward(doutput.reshape(output.shape)).reshape(eps.shape)  # (L, S, N)
         # z = mu + std * eps; all samples of an image share mu and logvar, so they add up
         dmu, dlogvar = reparameterize_backward(dz, logvar[:, None], eps)
         dmu, dlogvar = dmu.sum(axis=1), dlogvar.sum(axis=1)  # (L, N)
-        # total = ... + sum over d of dkl_d * (mean over the batch of KL_d)
+        # kl = mean over the batch of KL_d, for each latent dimension d
+        dkl = (dkl / n).astype(mu.dtype)[:, None]  # (L, 1)
         dkl_dmu, dkl_dlogvar = kl_to_standard_grad(mu, logvar)
-        dmu += dkl[:, None] * dkl_dmu / n
-        dlogvar += dkl[:, None] * dkl_dlogvar / n
+        dmu += dkl * dkl_dmu
+        dlogvar += dkl * dkl_dlogvar
         # mu, logvar = encoder(x)
         self.encoder.backward(dmu, dlogvar)
 

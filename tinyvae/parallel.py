@@ -1,0 +1,108 @@
+"""A batch in parts, each on a thread of its own: its gradient is the sum of the parts' gradients.
+
+NumPy releases Python's lock while it computes, so the threads work at the same time in every layer;
+without them only the matrix products use more than one core.
+"""
+
+from contextvars import copy_context
+from queue import SimpleQueue
+from threading import Thread
+
+from threadpoolctl import threadpool_limits
+
+from tinyvae.backend import array_module
+from tinyvae.models.base import objective
+
+
+class Threads:
+    """So many threads to work on one list, the caller's among them, while a `with` statement lasts.
+
+    So long BLAS keeps to one thread for each of these.
+    """
+
+    def __init__(self, count):
+        self.count = count
+        self._queues = []  # where the other threads wait for work: quicker than an executor
+
+    def __enter__(self):
+        self._queues = [SimpleQueue() for _ in range(self.count - 1)]
+        self._errors = SimpleQueue()
+        for queue in self._queues:
+            Thread(target=_serve, args=(queue, self._errors), daemon=True).start()
+        self._limits = threadpool_limits(1 if self._queues else None, user_api="blas")
+        return self
+
+    def __exit__(self, *_):
+        for queue in self._queues:
+            queue.put(None)
+        self._queues = []
+        self._limits.restore_original_limits()
+
+    def map(self, function, *arguments):
+        """The builtin map as a list, item i done by thread i modulo `count`."""
+        items = list(zip(*arguments, strict=True))
+        results, count = [None] * len(items), 1 + len(self._queues)
+
+        def work(first):
+            try:
+                for i in range(first, len(items), count):
+                    results[i] = function(*items[i])
+            except BaseException as error:  # is raised below, by the thread that called map
+                return error
+
+        for first, queue in enumerate(self._queues, start=1):
+            # A thread does not know the caller's numpy.errstate: it works in a copy of its context.
+            queue.put((copy_context(), work, first))
+        errors = [work(0), *(self._errors.get() for _ in self._queues)]
+        for error in filter(None, errors):
+            raise error
+        return results
+
+
+def _serve(queue, errors):
+    while task := queue.get():
+        context, work, first = task
+        errors.put(context.run(work, first))
+
+
+class DataParallel:
+    """The loss and the gradient of a model, computed in parts of the batch, a thread for each.
+
+    Each part has a replica of the model, which shares its `theta` and has a gradient of its own.
+    """
+
+    def __init__(self, model, threads):
+        self.model, self.threads = model, threads
+        self.replicas = [model, *(model.replica() for _ in range(threads.count - 1))]
+
+    def gradient(self, x, eps=None, beta=1.0, free_bits=0.0):
+        """The Loss of a batch, as from model.loss; sets the model's `grad`, as its backward does.
+
+        eps: None for an autoencoder.
+        """
+        xp, n, run = array_module(x), len(x), self.threads.map
+        replicas = self.replicas[:n]  # one image makes one part
+        parts = xp.array_split(x, len(replicas))
+        shares = [len(part) / n for part in parts]
+        noise = [] if eps is None else [xp.array_split(eps, len(replicas), axis=1)]
+
+        def forward(replica, *inputs):
+            return replica.terms(*inputs)
+
+        def backward(replica, share):
+            replica.terms_backward(share, share * dkl)
+
+        def add(total, *others):
+            for other in others:
+                total += other
+
+        # The mean over a batch is the mean over its parts, weighed by their share of it.
+        reconstructions, kls = zip(*run(forward, replicas, parts, *noise), strict=True)
+        reconstruction, kl = (
+            sum(share * term for share, term in zip(shares, terms, strict=True))
+            for terms in (reconstructions, kls)
+        )
+        loss, dkl = objective(reconstruction, kl, beta, free_bits)
+        run(backward, replicas, shares)
+        run(add, *(xp.array_split(replica.grad, self.threads.count) for replica in replicas))
+        return loss

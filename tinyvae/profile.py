@@ -1,0 +1,88 @@
+"""Where the time of training goes: a table, made from outside, without a line in what it times.
+
+Methods of the trainer, the optimizer, the model and its layers are replaced by ones that look at
+the clock. Each counts its own time only, without that of those it calls.
+"""
+
+import time
+from collections import defaultdict
+
+from tinyvae.layers import Layer, Sequential
+
+STEP, AROUND = "all of a step", "all around the steps"  # the two groups of rows, and their sums
+
+
+class Profile:
+    """The time of trainer.fit(), by part.
+
+    Of several threads it watches the one that calls; of a GPU, only how long it takes to be asked.
+    """
+
+    def __init__(self, trainer):
+        self.trainer = trainer
+        self.steps = 0
+        self.seconds = defaultdict(float)  # (group, part, direction): own time
+        self._inside = 0.0  # the time of what the running method has called
+        self._muted = False  # whether it runs with all that it calls
+        for name, layer in trainer.model.named_modules():
+            if isinstance(layer, Layer) and not isinstance(layer, Sequential):
+                part = f"{name} {type(layer).__name__}"
+                self._watch(layer, "forward", (STEP, part, "forward"))
+                self._watch(layer, "backward", (STEP, part, "backward"))
+        part = "sample, likelihood, KL"
+        self._watch(trainer.model, "terms", (STEP, part, "forward"))
+        self._watch(trainer.model, "terms_backward", (STEP, part, "backward"))
+        self._watch(trainer.parallel, "gradient", (STEP, "other threads, sum of gradients", ""))
+        self._watch(trainer.optimizer, "step", (STEP, "optimizer", ""), whole=True)
+        self._watch(trainer, "_train_step", (STEP, "is all finite?", ""))
+        self._watch(trainer, "_draw", (AROUND, "noise and order", ""))
+        self._watch(trainer, "_minibatch", (AROUND, "minibatches", ""))
+        self._watch(trainer, "_end_epoch", (AROUND, "evaluation", ""), whole=True)
+        self._watch(trainer, "save", (AROUND, "checkpoint", ""), whole=True)
+        self._watch(trainer, "fit", (AROUND, "progress and bookkeeping", ""))
+
+    def fit(self):
+        """Train, and return the table."""
+        before = self.trainer.step
+        self.trainer.fit()
+        self.steps = self.trainer.step - before
+        return self.table() if self.steps else "the run was finished: no step to profile"
+
+    def _watch(self, owner, method, key, whole=False):
+        """Time owner.method; `whole`: with all that it calls."""
+        function = getattr(owner, method)
+
+        def timed(*arguments, **options):
+            if self._muted:
+                return function(*arguments, **options)
+            before, self._inside, self._muted = self._inside, 0.0, whole
+            start = time.perf_counter()
+            try:
+                return function(*arguments, **options)
+            finally:
+                elapsed = time.perf_counter() - start
+                self.seconds[key] += elapsed - self._inside
+                self._inside, self._muted = before + elapsed, False
+
+        setattr(owner, method, timed)
+
+    def table(self):
+        """Rows of milliseconds a step, and the shares of the whole time."""
+        total = sum(self.seconds.values())
+        lines = [f"{'milliseconds a step':44}{'forward':>9}{'backward':>10}{'share':>8}"]
+
+        def row(part, times):
+            ms = {direction: f"{1e3 * s / self.steps:.2f}" for direction, s in times.items()}
+            forward, backward = ms.get("forward", ms.get("", "")), ms.get("backward", "")
+            share = sum(times.values()) / total
+            lines.append(f"{part:44}{forward:>9}{backward:>10}{share:8.1%}")
+
+        for group in (STEP, AROUND):
+            parts = defaultdict(dict)  # part: {direction: seconds}, in the order of the first call
+            for (its_group, part, direction), seconds in self.seconds.items():
+                if its_group == group:
+                    parts[part][direction] = seconds
+            for part, times in parts.items():
+                row(part, times)
+            row(group, {"": sum(sum(times.values()) for times in parts.values())})
+        return "\n".join(lines)
