@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from short_runs import STEPS, after_step, interrupt, resumed, trainer
+from short_runs import DATA, STEPS, after_step, interrupt, resumed, trainer
 
 from tinyvae import Bernoulli
 from tinyvae.checkpoint import load_checkpoint
@@ -58,6 +58,37 @@ def test_a_broken_gradient_stops_training(folders, monkeypatch):
     sentence = diverges(run, folder)
     assert "the gradient of decoder.3 is not finite" in sentence
     np.testing.assert_array_equal(run.model.theta, theta[0])
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_a_gradient_broken_in_another_threads_part_is_found(folders, monkeypatch):
+    """By one image, the last of its batch: the diagnosis looks at the whole batch."""
+    folder, begun = folders(), []
+    run = after_step(trainer(folder, {"threads": 2}), STEPS + 2, lambda: begun.append(True))
+    last = DATA.train_images[run._draw(1)[2][2][-1]] / np.float32(255)
+    backward = Bernoulli.backward
+
+    def breaking(self, dlog_prob, x, logits):
+        dlogits = backward(self, dlog_prob, x, logits)
+        if begun:
+            broken = np.isclose(x.sum(axis=0, dtype=np.float64), last.sum(dtype=np.float64))
+            dlogits[:, broken.reshape(dlogits.shape[1:])] = np.nan
+        return dlogits
+
+    monkeypatch.setattr(Bernoulli, "backward", breaking)
+    assert "the gradient of decoder.3 is not finite" in diverges(run, folder)
+
+
+def test_a_gradient_whose_square_overflows_is_still_finite(folders, monkeypatch):
+    backward = Bernoulli.backward
+
+    def large(self, dlog_prob, x, logits):
+        return backward(self, dlog_prob * 1e25, x, logits)
+
+    monkeypatch.setattr(Bernoulli, "backward", large)
+    run = trainer(folders(), {"epochs": 1})
+    run.fit()
+    assert run.finished and np.isfinite(run.model.theta).all()
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
