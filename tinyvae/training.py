@@ -88,22 +88,17 @@ class Trainer:
 
     def _run_epoch(self, interrupted):
         """Do the steps of the epoch that are still to be done; all of them: add its row."""
-        config, n, epoch = (
-            self.config,
-            len(self.data.train_images),
-            self.step // self.steps_per_epoch,
-        )
-        done = self.step % self.steps_per_epoch
+        start = time.perf_counter() - self.seconds
+        xp, n = array_module(self.model.theta), len(self.data.train_images)
+        epoch, done = divmod(self.step, self.steps_per_epoch)
         images, eps, batches = self._draw(epoch)
         bar = tqdm(
             total=n,
-            initial=min(n, done * config.batch_size),
-            desc=f"epoch {epoch + 1}/{config.epochs}",
+            initial=min(n, done * self.config.batch_size),
+            desc=f"epoch {epoch + 1}/{self.config.epochs}",
             unit=" images",
             mininterval=0.5,
         )
-        start = time.perf_counter() - self.seconds
-        xp = array_module(self.model.theta)
         sums = xp.asarray(self.sums)
         with bar, self.threads:
             for index in batches[done:]:
@@ -124,18 +119,15 @@ class Trainer:
 
     def _draw(self, epoch):
         """What an epoch draws: its images, the noise (None for an autoencoder), the minibatches."""
-        config, xp = self.config, array_module(self.model.theta)
-        images, n = self.data.train_images, len(self.data.train_images)
-        pixels = generator(config.seed, "binarize", epoch)
-        images = xp.asarray(binarize(images, config.binarize, pixels))
+        config, seed, images = self.config, self.config.seed, self.data.train_images
+        xp, n = array_module(self.model.theta), len(images)
         eps = None
         if isinstance(self.model, VAE):
-            noise, shape = (
-                generator(config.seed, "noise", epoch),
-                (config.samples, n, config.latent_dim),
-            )
-            eps = xp.asarray(noise.standard_normal(shape, np.float32))
-        return images, eps, list(minibatches(n, config.batch_size, config.seed, epoch))
+            shape = (config.samples, n, config.latent_dim)
+            eps = generator(seed, "noise", epoch).standard_normal(shape, np.float32)
+            eps = xp.asarray(eps)
+        images = binarize(images, config.binarize, generator(seed, "binarize", epoch))
+        return xp.asarray(images), eps, list(minibatches(n, config.batch_size, seed, epoch))
 
     def _minibatch(self, images, eps, index):
         index = array_module(self.model.theta).asarray(index)
