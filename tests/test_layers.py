@@ -305,7 +305,19 @@ def test_a_first_layer_computes_all_but_the_input_gradient(xp, name):
 def test_a_sequential_ends_its_backward_at_the_first_layer():
     rng = np.random.default_rng(0)
     first = Linear(6, 4, rng=rng, needs_input_grad=False)
-    network = Sequential(Flatten(), first, ReLU(), Linear(4, 2, rng=rng))
+    network = Sequential(Flatten(), first, ReLU(inplace=True), Linear(4, 2, rng=rng))
     y = network.forward(normal(0, (2, 1, 3, 5)).astype(np.float32))
     assert network.backward(np.ones_like(y)) is None
     assert (first.weight.grad != 0).any()
+
+
+def test_relu_in_place(xp):
+    """The same numbers, where x and dy stood."""
+    x, dy = xp.asarray(normal(0, (5, 3))), xp.asarray(normal(1, (5, 3)))
+    layer, inplace = ReLU(), ReLU(inplace=True)
+    expected = layer.forward(x), layer.backward(dy)
+    y = inplace.forward(x)
+    dx = inplace.backward(dy)
+    assert y is x and dx is dy
+    for got, array in zip((y, dx), expected, strict=True):
+        np.testing.assert_array_equal(to_host(got), to_host(array))

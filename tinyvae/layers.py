@@ -66,7 +66,7 @@ class Linear(Layer):
         x = self._consume("_x")
         # y = W @ x + b
         array_module(dy).matmul(dy, x.T, out=self.weight.grad)
-        self.bias.grad[...] = dy.sum(axis=1)
+        _sum_columns(dy, out=self.bias.grad)
         return self.weight.value.T @ dy if self.needs_input_grad else None
 
 
@@ -115,7 +115,7 @@ class Conv2d(Layer):
         # y = W @ patches(x) + b: a linear layer on patches
         _matrix(self.weight.grad)[...] = product_with_patches(dy, p)  # dy @ p.T
         dy = _matrix(dy)  # (out, Ho Wo N)
-        self.bias.grad[...] = dy.sum(axis=1)
+        _sum_columns(dy, out=self.bias.grad)
         if not self.needs_input_grad:
             return None
         dp = _matrix(self.weight.value).T @ dy
@@ -176,22 +176,29 @@ class ConvTranspose2d(Layer):
         # y = patches_adjoint(W.T @ x) + b
         dp = patches(dy, *self.geometry)  # (out Kh Kw, H W N)
         _matrix(self.weight.grad)[...] = product_with_patches(x, dp)  # x @ dp.T
-        self.bias.grad[...] = dy.sum(axis=(1, 2, 3))
+        _sum_columns(_matrix(dy), out=self.bias.grad)
         return (_matrix(self.weight.value) @ dp).reshape(x.shape)
 
 
 class ReLU(Layer):
-    """y = max(x, 0), elementwise."""
+    """y = max(x, 0), elementwise.
+
+    inplace=True: y is written over x, and dx over dy. That is for a Sequential, where both are
+    nobody else's, behind a layer that does not keep its output, as Linear and convolutions do not.
+    """
+
+    def __init__(self, inplace=False):
+        self.inplace = inplace
 
     def forward(self, x):
-        # clip, as NumPy's maximum with a scalar is not vectorized: three to four times the time
-        self._y = array_module(x).clip(x, 0, math.inf)
+        # clip, since NumPy's maximum with a scalar is not vectorized and takes four times as long
+        self._y = array_module(x).clip(x, 0, math.inf, out=x if self.inplace else None)
         return self._y
 
     def backward(self, dy):
         y = self._consume("_y")
         # y = max(x, 0): the gradient passes where x was positive
-        return dy * (y > 0)
+        return array_module(dy).multiply(dy, y > 0, out=dy if self.inplace else None)
 
 
 class Sigmoid(Layer):
@@ -284,6 +291,12 @@ def _pair(value, least):
             f"expected an integer of at least {least} or a pair (height, width), got {value!r}"
         )
     return pair
+
+
+def _sum_columns(y, out):
+    """out = y.sum(axis=1), as a product with ones: BLAS is three times as fast."""
+    xp = array_module(y)
+    xp.matmul(y, xp.ones(y.shape[1], dtype=y.dtype), out=out)
 
 
 def _matrix(x):

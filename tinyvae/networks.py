@@ -29,12 +29,12 @@ def conv_trunk(rng):
     """(1, 28, 28, N) -> (32, 14, 14, N) -> (64, 7, 7, N) -> (256, N)."""
     return Sequential(
         Conv2d(1, 32, 3, stride=2, padding=1, rng=rng, needs_input_grad=False),
-        ReLU(),
+        ReLU(inplace=True),
         Conv2d(32, 64, 3, stride=2, padding=1, rng=rng),
-        ReLU(),
+        ReLU(inplace=True),
         Flatten(),
         Linear(64 * 7 * 7, CONV_FEATURES, rng=rng),
-        ReLU(),
+        ReLU(inplace=True),
     )
 
 
@@ -42,12 +42,12 @@ def conv_decoder(latent_dim, rng):
     """(L, N) -> (256, N) -> (64, 7, 7, N) -> (32, 14, 14, N) -> (1, 28, 28, N)."""
     return Sequential(
         Linear(latent_dim, CONV_FEATURES, rng=rng),
-        ReLU(),
+        ReLU(inplace=True),
         Linear(CONV_FEATURES, 64 * 7 * 7, rng=rng),
-        ReLU(),
+        ReLU(inplace=True),
         Reshape(64, 7, 7),
         ConvTranspose2d(64, 32, 3, stride=2, padding=1, output_padding=1, rng=rng),
-        ReLU(),
+        ReLU(inplace=True),
         ConvTranspose2d(32, 1, 3, stride=2, padding=1, output_padding=1, rng=rng),
     )
 
@@ -68,7 +68,7 @@ def mlp_decoder(latent_dim, widths, rng):
 def _dense(widths, rng):
     layers = []
     for inside, outside in zip(widths[:-1], widths[1:], strict=True):
-        layers += [Linear(inside, outside, rng=rng), ReLU()]
+        layers += [Linear(inside, outside, rng=rng), ReLU(inplace=True)]
     return layers
 
 

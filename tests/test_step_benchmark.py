@@ -1,0 +1,58 @@
+"""benchmarks/step.py: that it compares like with like, and counts what it says."""
+
+import argparse
+import json
+import os
+
+import pytest
+import step
+
+from tinyvae import make_model
+
+OPTIONS = {"network": "mlp", "batch_size": 6, "threads": 2, "rounds": 2}
+
+
+def compared(monkeypatch, **options):
+    """The report of a short run without PyTorch, whether it is installed or not."""
+    monkeypatch.setattr(step.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(step, "PAUSE", 0)
+    monkeypatch.setattr(step, "SQUARE", 64)
+    return step.compare(argparse.Namespace(**OPTIONS | options))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the resource module is Unix's")
+def test_without_pytorch_it_reports_tinyvae_against_the_floor(monkeypatch):
+    report = compared(monkeypatch, task="step")
+    assert json.loads(json.dumps(report)) == report
+    assert report["variants"].keys() == {"tinyvae", "tinyvae parts"}
+    for result in report["variants"].values():
+        assert result["ms"] > 0 and result["iqr_ms"] >= 0 and result["rss_mb"] > 10
+    best = report["variants"][report["ours"]]["ms"]
+    assert best == min(result["ms"] for result in report["variants"].values())
+    assert report["floor_share"] == pytest.approx(report["floor_ms"] / best)
+    assert "ratio_best" not in report
+    assert f"{best:10.2f}" in step.table(report)
+
+
+@pytest.mark.parametrize("task", ["reconstruct", "sample"])
+def test_inference_has_one_variant(monkeypatch, task):
+    assert compared(monkeypatch, task=task)["variants"].keys() == {"tinyvae"}
+
+
+def test_different_results_stop_it():
+    same = {"tinyvae": {"value": 1.0, "norm": 2.0}, "torch": {"value": 1.00001, "norm": 2.0}}
+    step.agree(same)
+    for key in ("value", "norm"):
+        with pytest.raises(SystemExit, match=f"do not compute the same {key}"):
+            step.agree(same | {"torch": {"value": 1.0, "norm": 2.0} | {key: 2.1}})
+
+
+def test_operations_of_the_tutorials_network():
+    """docs/convolution.md counts 3,540,224 multiplications an image, 56,448 in the first layer."""
+    heads_and_all, first, gflop = 3_540_224, 56_448, 2e-9
+    model = make_model()
+    forward = step.product_gflop(model, "reconstruct")
+    assert forward == pytest.approx(gflop * heads_and_all)
+    assert step.product_gflop(model, "step") == pytest.approx(gflop * (3 * heads_and_all - first))
+    decoder = 20 * 256 + 256 * 3136 + 903_168 + first
+    assert step.product_gflop(model, "sample") == pytest.approx(gflop * decoder)
