@@ -33,7 +33,7 @@ class Profile:
         self._watch(trainer.model, "terms", (STEP, part, "forward"))
         self._watch(trainer.model, "terms_backward", (STEP, part, "backward"))
         self._watch(trainer.parallel, "gradient", (STEP, "other threads, sum of gradients", ""))
-        self._watch(trainer.optimizer, "step", (STEP, "optimizer", ""), whole=True)
+        self._watch(trainer.optimizer, "step", (STEP, "optimizer", ""))
         self._watch(trainer, "_train_step", (STEP, "is all finite?", ""))
         self._watch(trainer, "_draw", (AROUND, "noise and order", ""))
         self._watch(trainer, "_minibatch", (AROUND, "minibatches", ""))
