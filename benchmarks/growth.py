@@ -92,7 +92,7 @@ def draw(seconds, ms, megabytes):
     axes[1].plot(BATCHES, ms / BATCHES, **style)
     axes[1].set_xscale("log", base=2)
     axes[1].set_xticks(BATCHES, BATCHES)
-    axes[1].set(title="Time of a step", xlabel="batch size", ylabel="milliseconds an image")
+    axes[1].set(title="Time of a step, for each image", xlabel="batch size", ylabel="milliseconds")
 
     axes[2].plot(range(1, len(megabytes) + 1), megabytes, **style)
     axes[2].set(title="Memory of the process", xlabel="epoch", ylabel="MB")

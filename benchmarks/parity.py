@@ -41,7 +41,7 @@ def train_tinyvae(network, latent_dim, epochs, seed, data):
     with tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(config, data, Path(folder), get_backend("numpy"))
         for epoch in range(epochs):
-            trainer.config = replace(config, epochs=epoch + 1)
+            trainer.config = replace(config, epochs=epoch + 1)  # to stop after each
             trainer.fit()
             numbers = evaluate(trainer.model, data.test_images, seed)  # on all: a row has a share
             curve.append(numbers["total"])

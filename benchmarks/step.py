@@ -93,7 +93,7 @@ def tinyvae_task(options):
     get_backend("numpy")
     x, eps = inputs(options)
     model = make_model(network=options.network, latent_dim=LATENT_DIM)
-    threads = Threads(options.threads if "parts" in options.worker else 1).__enter__()
+    threads = Threads(options.threads if "parts" in options.worker else 1).__enter__()  # for good
     parallel, optimizer = DataParallel(model, threads), Adam(model)
 
     def step():

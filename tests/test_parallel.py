@@ -10,7 +10,7 @@ from short_runs import EVERYTHING, each_run, trainer
 from threadpoolctl import threadpool_info, threadpool_limits
 from toys import each_likelihood, each_model, loss_and_gradient, make, on_host, tiny_batch
 
-from tinyvae import Adam
+from tinyvae import Adam, parallel
 from tinyvae.parallel import DataParallel, Threads
 
 COUNTS = (1, 2, 3, 5)
@@ -35,14 +35,35 @@ def test_threads_work_at_the_same_time():
 
 def test_the_caller_is_one_of_them_and_the_others_end():
     before = threading.active_count()
-    with Threads(3) as threads:
-        idents = threads.map(lambda _: threading.get_ident(), range(6))
-        assert idents[:3] == idents[3:] and len(set(idents)) == 3
-        assert idents[0] == threading.get_ident()
+    for _ in range(2):
+        with Threads(3) as threads:
+            idents = threads.map(lambda _: threading.get_ident(), range(6))
+            assert idents[:3] == idents[3:] and len(set(idents)) == 3
+            assert idents[0] == threading.get_ident()
+            with pytest.raises(RuntimeError, match="already in use"):
+                threads.__enter__()
+        assert threading.active_count() == before
     assert threads.map(lambda _: threading.get_ident(), range(3)) == [threading.get_ident()] * 3
-    for thread in threading.enumerate()[before:]:
-        thread.join(timeout=20)
-    assert threading.active_count() == before
+
+
+def test_an_interrupted_map_leaves_nothing_to_the_next(monkeypatch):
+    """Ctrl-C while the caller waits for the others."""
+    with Threads(2) as threads:
+        release = threading.Event()
+        get = parallel.SimpleQueue.get
+
+        class Interrupted(parallel.SimpleQueue):
+            def get(self):
+                if threading.current_thread() is threading.main_thread():
+                    raise KeyboardInterrupt
+                return get(self)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(parallel, "SimpleQueue", Interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                threads.map(lambda wait: wait and release.wait(20), [False, True])
+        release.set()
+        assert threads.map(abs, [-1, -2, -3]) == [1, 2, 3]
 
 
 @pytest.mark.parametrize("broken", [0, 1, 4])
@@ -123,10 +144,10 @@ def test_replicas_see_every_step_of_the_model():
     model, other = make("vae", "bernoulli"), make("vae", "bernoulli")
     optimizers = [Adam(model, lr=0.1), Adam(other, lr=0.1)]
     with Threads(2) as threads:
-        parallel = DataParallel(model, threads)
+        in_parts = DataParallel(model, threads)
         for seed in range(4):
             x, eps = tiny_batch(5, seed=seed)
-            parallel.gradient(x, eps)
+            in_parts.gradient(x, eps)
             loss_and_gradient(other, x, eps)
             optimizers[0].step(threads.map)
             optimizers[1].step()
@@ -136,7 +157,7 @@ def test_replicas_see_every_step_of_the_model():
 @each_run
 def test_a_run_on_threads_is_the_run_without(folders, settings):
     histories = []
-    for threads in (1, 2, 3):
+    for threads in (1, 2, 4):
         run = trainer(folders(), settings | {"threads": threads})
         run.fit()
         histories.append(run.history)

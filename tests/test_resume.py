@@ -123,7 +123,7 @@ def test_the_optimizers_state_matters(folders, uninterrupted):
     folder = folders()
     after_step(trainer(folder), 2, interrupt).fit()
     run = resumed(folder)
-    run.optimizer.state["m"][...] = 0
+    run.optimizer.state["M"][...] = 0
     run.fit()
     arrays, other = result(folder)[0], result(uninterrupted({}, np))[0]
     assert arrays["model/encoder.mu.weight"] != other["model/encoder.mu.weight"]

@@ -58,7 +58,7 @@ def test_folder_of_a_run(folders):
     assert Config(**about["config"]) == run.config
     for name, value in run.model.state_dict().items():
         np.testing.assert_array_equal(arrays[f"model/{name}"], value)
-    assert {"optimizer/m", "optimizer/v", "optimizer/step"} < arrays.keys()
+    assert {"optimizer/M", "optimizer/V", "optimizer/step"} < arrays.keys()
     assert arrays["optimizer/step"] == 3 * STEPS
 
 
@@ -76,7 +76,7 @@ def test_a_row_holds_the_test_numbers_of_its_epoch(folders):
 
 def test_a_row_of_a_large_data_set_is_measured_on_a_share_of_it(folders, monkeypatch):
     """Evenly spaced test images: one for every 10 that are trained on, but 4 at the least."""
-    monkeypatch.setattr(training, "TEST_SHARE", 10)
+    monkeypatch.setattr(training, "TRAINED_PER_TEST", 10)
     monkeypatch.setattr(training, "LEAST", 4)
     for train, every in ((100, 3), (60, 5), (20, 7)):  # 10 of 30 images, 6, and 4
         run = trainer(folders(), {"epochs": 1}, data=toy_data(train, 30))

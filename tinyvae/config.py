@@ -39,7 +39,7 @@ class Config:
     optimizer: str = "adam"
     samples: int = 1  # Monte-Carlo samples of z per image
     binarize: str = "none"
-    threads: int = 0  # parts of a batch computed at once, with NumPy; 0: what the network gains by
+    threads: int = 0  # parts of a batch computed at once, with NumPy; 0: training.THREADS
     seed: int = 0
 
     def __post_init__(self):

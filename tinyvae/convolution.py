@@ -29,7 +29,7 @@ def positions(size, kernel, stride, padding):
 def patches(x, kernel, stride, padding):
     """What the kernel sees: (C, H, W, N) -> (C Kh Kw, Ho Wo N); zeros outside the image.
 
-    kernel, stride, padding: pairs (height, width). Source: the "im2col" of Chellapilla, Puri and
+    kernel, stride, padding: tuples (height, width). Source: the "im2col" of Chellapilla, Puri and
     Simard 2006, section 2.
     """
     c, h, w, n = x.shape
@@ -59,7 +59,8 @@ def product_with_patches(y, p):
     A sum over the rows of positions, with the patches in front: OpenBLAS does that a fifth faster
     than y @ p.T in one piece, and three times as fast where there are few channels.
     """
-    y, p = (m.reshape(len(m), y.shape[1], -1).swapaxes(0, 1) for m in (y, p))  # (Ho, ..., Wo N)
+    rows = y.shape[1]
+    y, p = (m.reshape(len(m), rows, -1).swapaxes(0, 1) for m in (y, p))  # (Ho, ..., Wo N)
     return (p @ y.swapaxes(1, 2)).sum(axis=0).T
 
 

@@ -15,7 +15,7 @@ def first_not_finite(model, compute):
     """What comes first in compute(), a forward and a backward of model: a sentence's subject.
 
     "the parameter encoder.mu.weight", "the output of encoder.mu", "the gradient of encoder.mu", or
-    "the loss" where all layers are finite and only the formulas after them are not.
+    "the loss or the length of the gradient" where all layers are finite.
     """
     for name, parameter in model.named_parameters():
         if not all_finite(parameter.value):
@@ -23,7 +23,7 @@ def first_not_finite(model, compute):
     found = []
     with _watched(model, found):
         compute()
-    return found[0] if found else "the loss"
+    return found[0] if found else "the loss or the length of the gradient"
 
 
 @contextmanager

@@ -57,14 +57,14 @@ def check_layer(layer, x, rng):
     gradient can pass. x is float64, on the host; a copy of the layer is turned to that.
     """
     layer = copy.deepcopy(layer).to(np, np.float64)
-    dy = rng.standard_normal(layer.forward(x).shape)
-    dx = layer.backward(dy)
+    dy = rng.standard_normal(layer.forward(x.copy()).shape)
+    dx = layer.backward(dy.copy())  # copies, since a layer may work in place
     gradients = {"x": (x, dx)} if dx is not None else {}
     for name, parameter in layer.named_parameters():
         gradients[name] = (parameter.value, parameter.grad)
 
     def f():
-        return float((layer.forward(x) * dy).sum())
+        return float((layer.forward(x.copy()) * dy).sum())
 
     return {
         name: relative_error(numerical_gradient(f, value), gradient)

@@ -46,8 +46,8 @@ class Module:
     def to(self, xp=np, dtype=np.float32):
         """Gather the parameters into new vectors `theta` and `grad` made by xp, and return self.
 
-        xp: numpy or cupy. For a whole model, before its optimizer is made: a part would get vectors
-        of its own, and leave the model's. Nothing else binds the views; write into them.
+        xp: numpy or cupy. For a whole model, before its optimizer and replicas are made: a part
+        would get vectors of its own, and leave the model's. Write into the views, do not rebind.
         """
         host = [to_host(parameter.value).ravel() for _, parameter in self.named_parameters()]
         theta = xp.asarray(np.concatenate([np.zeros(0, dtype), *host]), dtype=dtype)

@@ -54,9 +54,8 @@ def conv_decoder(latent_dim, rng):
 
 def mlp_trunk(widths, rng):
     """(1, 28, 28, N) -> (784, N) -> (widths[0], N) -> ... -> (widths[-1], N)."""
-    layers = _dense((784, *widths), rng)
-    layers[0].needs_input_grad = False
-    return Sequential(Flatten(), *layers)
+    first = Linear(784, widths[0], rng=rng, needs_input_grad=False)
+    return Sequential(Flatten(), first, ReLU(inplace=True), *_dense(widths, rng))
 
 
 def mlp_decoder(latent_dim, widths, rng):

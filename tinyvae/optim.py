@@ -32,9 +32,9 @@ class SGD:
 
 
 class Adam:
-    """Adam. Kingma and Ba 2015, algorithm 1, but state m and v are sums and not yet means.
+    """Adam. Kingma and Ba 2015, algorithm 1, with sums M and V where the paper has means.
 
-    m and v lack the factors 1 - beta1 and 1 - beta2 of the paper, and of PyTorch's exp_avg.
+    They lack the factors 1 - beta1 and 1 - beta2 of the paper's m and v, PyTorch's exp_avg(_sq).
     """
 
     def __init__(self, model, lr=1e-3, betas=(0.9, 0.999), eps=1e-8):
@@ -42,34 +42,34 @@ class Adam:
         xp = array_module(model.theta)
         self.state = {
             "step": np.zeros((), dtype=np.int64),
-            "m": xp.zeros_like(model.theta),
-            "v": xp.zeros_like(model.theta),
+            "M": xp.zeros_like(model.theta),
+            "V": xp.zeros_like(model.theta),
         }
 
     def step(self, run=map):
         """Change theta. run: the builtin map, or that of a tinyvae.parallel.Threads."""
         self.state["step"] += 1
         t, (beta1, beta2) = int(self.state["step"]), self.betas
-        # The means are m^ = mean1 m and v^ = mean2 v, corrected for starting at zero. All scalars
-        # go into two: lr m^ / (sqrt(v^) + eps) = rate m / (sqrt(v) + small).
+        # The means are m^ = mean1 M and v^ = mean2 V, corrected for starting at zero. All scalars
+        # go into two: lr m^ / (sqrt(v^) + eps) = rate M / (sqrt(V) + small).
         mean1, mean2 = (1 - beta1) / (1 - beta1**t), (1 - beta2) / (1 - beta2**t)
         rate, small = self.lr * mean1 / math.sqrt(mean2), self.eps / math.sqrt(mean2)
         xp = array_module(self.model.theta)
 
-        def update(theta, grad, m, v):
-            m *= beta1
-            m += grad
-            v *= beta2
-            v += grad * grad
-            # theta -= rate * m / (sqrt(v) + small), all in one new array
-            change = xp.sqrt(v)
+        def update(theta, grad, M, V):
+            M *= beta1
+            M += grad
+            V *= beta2
+            V += grad * grad
+            # theta -= rate * M / (sqrt(V) + small), all in one new array
+            change = xp.sqrt(V)
             change += small
-            xp.divide(m, change, out=change)
+            xp.divide(M, change, out=change)
             change *= rate
             theta -= change
 
         _each_block(
-            run, update, self.model.theta, self.model.grad, self.state["m"], self.state["v"]
+            run, update, self.model.theta, self.model.grad, self.state["M"], self.state["V"]
         )
 
 
@@ -82,7 +82,8 @@ def _positive(lr):
 def _each_block(run, update, *vectors):
     """Call update on the vectors, block by block on the host, whole on a GPU."""
     xp, size = array_module(vectors[0]), vectors[0].size
-    count = 2 * -(-size // (2 * BLOCK)) if xp is np else 1  # even: the same for both of two threads
+    # An even number of blocks is the same for both of two threads.
+    count = max(1, 2 * -(-size // (2 * BLOCK))) if xp is np else 1
     list(run(update, *(xp.array_split(vector, count) for vector in vectors)))
 
 

@@ -15,33 +15,41 @@ from tinyvae.models.base import objective
 
 
 class Threads:
-    """So many threads to work on one list, the caller's among them, while a `with` statement lasts.
+    """`count` threads, the caller's among them, that share out a list inside a `with` statement.
 
-    So long BLAS keeps to one thread for each of these.
+    If there are two or more, BLAS uses one thread in each of them meanwhile.
     """
 
     def __init__(self, count):
         self.count = count
-        self._queues = []  # where the other threads wait for work: quicker than an executor
+        self._threads, self._queues = [], []  # of the others; a queue is quicker than an executor
 
     def __enter__(self):
+        if self._threads:
+            raise RuntimeError("Threads: already in use; end one `with` before the next")
+        self._limits = threadpool_limits(1 if self.count > 1 else None, user_api="blas")
         self._queues = [SimpleQueue() for _ in range(self.count - 1)]
-        self._errors = SimpleQueue()
-        for queue in self._queues:
-            Thread(target=_serve, args=(queue, self._errors), daemon=True).start()
-        self._limits = threadpool_limits(1 if self._queues else None, user_api="blas")
+        self._threads = [Thread(target=_serve, args=(q,), daemon=True) for q in self._queues]
+        for thread in self._threads:
+            thread.start()
         return self
 
     def __exit__(self, *_):
         for queue in self._queues:
             queue.put(None)
-        self._queues = []
+        for thread in self._threads:
+            thread.join()
+        self._threads, self._queues = [], []
         self._limits.restore_original_limits()
 
     def map(self, function, *arguments):
-        """The builtin map as a list, item i done by thread i modulo `count`."""
+        """The builtin map as a list, item i done by thread i modulo `count`.
+
+        Outside the `with` the caller does all. function must not call map itself.
+        """
         items = list(zip(*arguments, strict=True))
         results, count = [None] * len(items), 1 + len(self._queues)
+        done = SimpleQueue()  # an error or None from each of the others
 
         def work(first):
             try:
@@ -52,17 +60,17 @@ class Threads:
 
         for first, queue in enumerate(self._queues, start=1):
             # A thread does not know the caller's numpy.errstate: it works in a copy of its context.
-            queue.put((copy_context(), work, first))
-        errors = [work(0), *(self._errors.get() for _ in self._queues)]
+            queue.put((copy_context(), work, first, done))
+        errors = [work(0), *(done.get() for _ in self._queues)]
         for error in filter(None, errors):
             raise error
         return results
 
 
-def _serve(queue, errors):
+def _serve(queue):
     while task := queue.get():
-        context, work, first = task
-        errors.put(context.run(work, first))
+        context, work, first, done = task
+        done.put(context.run(work, first))
 
 
 class DataParallel:
@@ -84,7 +92,9 @@ class DataParallel:
         replicas = self.replicas[:n]  # one image makes one part
         parts = xp.array_split(x, len(replicas))
         shares = [len(part) / n for part in parts]
-        noise = [] if eps is None else [xp.array_split(eps, len(replicas), axis=1)]
+        noise = []
+        if eps is not None:
+            noise = [array_module(eps).array_split(eps, len(replicas), axis=1)]
 
         def forward(replica, *inputs):
             return replica.terms(*inputs)

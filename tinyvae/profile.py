@@ -45,7 +45,7 @@ class Profile:
         """Train, and return the table."""
         before = self.trainer.step
         self.trainer.fit()
-        self.steps = self.trainer.step - before
+        self.steps += self.trainer.step - before
         return self.table() if self.steps else "the run was finished: no step to profile"
 
     def _watch(self, owner, method, key, whole=False):
@@ -78,7 +78,9 @@ class Profile:
             lines.append(f"{part:44}{forward:>9}{backward:>10}{share:8.1%}")
 
         for group in (STEP, AROUND):
-            parts = defaultdict(dict)  # part: {direction: seconds}, in the order of the first call
+            parts = defaultdict(
+                dict
+            )  # part: {direction: seconds}, in the order in which they ended
             for (its_group, part, direction), seconds in self.seconds.items():
                 if its_group == group:
                     parts[part][direction] = seconds

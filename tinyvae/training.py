@@ -31,9 +31,9 @@ from tinyvae.parallel import DataParallel, Threads
 from tinyvae.rng import generator
 from tinyvae.schedules import constant, linear_annealing
 
-# A row of history is measured on a share of the images: one for every 40 or 240 that are trained
-# on, so that measuring takes some 3% of an epoch; but on no fewer than 100.
-TEST_SHARE, TRAIN_SHARE, LEAST = 40, 240, 100
+# A row of history is measured on one test image for every 40 images that are trained on, and on one
+# training image for every 240, so that it takes some 3% of an epoch; but on at least 100 of each.
+TRAINED_PER_TEST, TRAINED_PER_PROBE, LEAST = 40, 240, 100
 THREADS = {"conv": 2, "mlp": 1}  # by measurement: docs/performance.md
 SYNC_EVERY = 50  # steps between two looks at the loss on a GPU, where looking means waiting
 
@@ -147,8 +147,8 @@ class Trainer:
 
     def _finite(self, loss):
         grad = self.model.grad
-        # A product takes a quarter of the time of a look at each number, but may overflow.
-        return all_finite(loss.total, grad @ grad) or all_finite(loss.total, grad)
+        # A quarter of the time of a look at each number; a length that overflows is as bad.
+        return all_finite(loss.total, grad @ grad)
 
     def _diverged(self, compute):
         return Diverged(
@@ -171,8 +171,12 @@ class Trainer:
         """Add the epoch's row: train is the mean during the epoch, test the model after it."""
         n = len(train_images)
         train = self.sums / n
-        probe = evaluate(self.model, _spread(train_images, n // TRAIN_SHARE), self.config.seed)
-        test = evaluate(self.model, _spread(self.test_images, n // TEST_SHARE), self.config.seed)
+        probe = evaluate(
+            self.model, _spread(train_images, n // TRAINED_PER_PROBE), self.config.seed
+        )
+        test = evaluate(
+            self.model, _spread(self.test_images, n // TRAINED_PER_TEST), self.config.seed
+        )
         if not math.isfinite(test["total"]):
             raise self._diverged(lambda: evaluate(self.model, self.test_images[:1]))
         row = {
@@ -257,7 +261,7 @@ class Trainer:
 
 
 def _spread(images, count):
-    """About `count` of the images, or LEAST, evenly spaced; all, where there are no more."""
+    """At least `count` of the images, and LEAST, evenly spaced; all, where there are no more."""
     return images[:: max(1, len(images) // max(count, LEAST))]
 
 

@@ -169,7 +169,7 @@ def test_resume_of_the_file_instead_of_its_folder(finished_run, capsys):
     assert "folder" in sentence and "cut short" not in sentence
 
 
-@pytest.mark.parametrize("lost", ["model/encoder.mu.weight", "optimizer/m", "sums"])
+@pytest.mark.parametrize("lost", ["model/encoder.mu.weight", "optimizer/M", "sums"])
 def test_resume_of_a_checkpoint_that_lacks_something(finished_run, capsys, lost):
     path = finished_run / "checkpoint.npz"
     arrays, about = load_checkpoint(path)

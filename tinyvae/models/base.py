@@ -33,8 +33,8 @@ class Model(Module):
 
     def __init__(self, encoder, decoder, likelihood):
         self.encoder, self.decoder, self.likelihood = encoder, decoder, likelihood
-        self._pending = None  # what terms leaves for its backward
-        self._dkl = None  # and loss for its own
+        self._pending = None  # what terms keeps for terms_backward
+        self._dkl = None  # what loss keeps for backward: the gradient of the total in kl
         self.to()
 
     def terms(self, *inputs):
@@ -47,6 +47,8 @@ class Model(Module):
 
     def backward(self):
         """Set `grad`, the gradient of the last loss with respect to all parameters."""
+        if self._dkl is None:
+            self._pending = None  # terms alone are not a loss
         self.terms_backward(1.0, self._dkl)
 
     def decode(self, z):
@@ -66,12 +68,16 @@ class Model(Module):
         return self.decode(rng.standard_normal((n, self.latent_dim), dtype=np.float32))
 
     def _encode(self, x):
-        self._pending = None  # the layers now remember these images, not those of the last loss
+        self._forget()
         return self.encoder.forward(x)
 
     def _decode(self, z):
-        self._pending = None
+        self._forget()
         return self.decoder.forward(z)
+
+    def _forget(self):
+        """The layers are about to remember other images than those of the last loss."""
+        self._pending = self._dkl = None
 
     def _inward(self, x, *axes):
         """x as the engine wants it: batch last, contiguous, on the model's device, its dtype."""
