@@ -32,12 +32,16 @@ BACKENDS = ["numpy", "double", pytest.param("cupy", marks=pytest.mark.gpu)]
 @pytest.fixture(params=BACKENDS if _has_gpu() else BACKENDS[:2], scope="session")
 def xp(request):
     """The array module to test on: numpy, the double of cupy, and cupy where a device exists."""
-    if request.param == "double":
-        with pytest.MonkeyPatch.context() as patch:
+    return cupy_double.cupy if request.param == "double" else get_backend(request.param)
+
+
+@pytest.fixture(autouse=True)
+def _the_double_is_cupy(request):
+    """While a test runs on the double, and no longer."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.node.name.endswith("]") and request.node.callspec.params.get("xp") == "double":
             patch.setitem(sys.modules, "cupy", cupy_double.cupy)
-            yield get_backend("cupy")
-    else:
-        yield get_backend(request.param)
+        yield
 
 
 @pytest.fixture

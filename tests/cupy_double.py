@@ -3,23 +3,18 @@
 `cupy` stands for the module; what it has is listed in cupy_names.json, which cupy_names.py reads
 off the real one. Its arrays refuse what CuPy refuses, and some things that CuPy lets pass although
 they hide an error: a NumPy function of a device array, an index out of range (CuPy wraps around),
-several values for one element (CuPy stores any of them), a number never written to (NaN here).
-
-    with counted() as counts:
-        step()
-    counts.calls, counts.names, counts.syncs, counts.uploads, counts.downloads
+several values for one element (CuPy stores any of them), a number never written to (NaN here);
+cupy_counts.py counts the calls, waits and copies.
 """
 
 import inspect
 import json
-from collections import Counter
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import numpy as np
+from cupy_counts import note, note_call
 
 NAMES = json.loads(Path(__file__).with_name("cupy_names.json").read_text("utf-8"))
 UFUNC = "*args, out=0, dtype=0, casting=0"  # no where, no order, no subok
@@ -27,6 +22,8 @@ FROM_HOST = {"array", "asarray", "asanyarray", "ascontiguousarray", "asfortranar
 UNWRITTEN = {"empty", "empty_like"}
 # The size of their result depends on the numbers: the host has to wait for it.
 WAITING = {"argwhere", "bincount", "compress", "extract", "flatnonzero", "nonzero", "unique"}
+WAITING |= {"intersect1d", "setdiff1d", "setxor1d", "union1d", "unique_all", "unique_counts"}
+TRUTHS = {"allclose", "array_equal", "array_equiv"}  # no answers of Python's, as in NumPy
 KINDS = "?bBhHiIlLqQefdFD"  # of numbers that a device has
 
 ARITHMETIC = {"add": "add", "sub": "subtract", "mul": "multiply", "truediv": "divide"}
@@ -35,41 +32,7 @@ ARITHMETIC |= {"and": "bitwise_and", "or": "bitwise_or", "xor": "bitwise_xor"}
 COMPARISONS = {"lt": "less", "le": "less_equal", "gt": "greater", "ge": "greater_equal"}
 COMPARISONS |= {"eq": "equal", "ne": "not_equal"}
 UNARY = {"neg": "negative", "abs": "absolute", "invert": "invert"}
-
-
-@dataclass
-class Counts:
-    """What happened on the device while a `with counted()` lasted."""
-
-    names: Counter = field(default_factory=Counter)  # of the calls: each launches a kernel or more
-    syncs: int = 0  # the host waited for the device
-    uploads: int = 0
-    downloads: int = 0
-
-    @property
-    def calls(self):
-        return self.names.total()
-
-
-_counting = []  # the Counts that are being added to
-
-
-@contextmanager
-def counted():
-    """Count calls, waits and copies while this lasts."""
-    _counting.append(Counts())
-    try:
-        yield _counting[-1]
-    finally:
-        _counting.pop()
-
-
-def _note(what, call=None):
-    for counts in _counting:
-        if what == "call":
-            counts.names[call] += 1
-        else:
-            setattr(counts, what, getattr(counts, what) + 1)
+CONVERSIONS = ("float", "int", "complex", "bool", "repr")
 
 
 class ndarray:
@@ -78,7 +41,7 @@ class ndarray:
     __slots__ = ("_host",)
 
     def __init__(self, host):
-        self._host = np.asanyarray(host)
+        self._host = np.asarray(host)
         if self._host.dtype.char not in KINDS:
             raise ValueError(f"Unsupported dtype {self._host.dtype}")
 
@@ -90,36 +53,9 @@ class ndarray:
             name, getattr(np.ndarray, name), parameters, (self, *args), kwargs
         )
 
-    # What goes to the host, which waits for it.
-
     def get(self):
-        _note("syncs")
-        _note("downloads")
+        note("syncs", "downloads")
         return np.array(self._host, order="C")
-
-    def item(self):
-        return self.get().item()
-
-    def tolist(self):
-        return self.get().tolist()
-
-    def tobytes(self):
-        return self.get().tobytes()
-
-    def __float__(self):
-        return float(self.get())
-
-    def __int__(self):
-        return int(self.get())
-
-    def __complex__(self):
-        return complex(self.get())
-
-    def __bool__(self):
-        return bool(self.get())
-
-    def __repr__(self):
-        return f"device {self.get()!r}"
 
     def __format__(self, spec):
         return format(self.get(), spec)
@@ -161,24 +97,23 @@ class ndarray:
     def __getitem__(self, index):
         index, gathers = _on_host(index)
         if gathers:
-            _note("call", "getitem")
+            note_call("getitem")
         return ndarray(self._host[index])
 
     def __setitem__(self, index, value):
         index, scatters = _on_host(index)
-        if isinstance(value, list | tuple | np.ndarray):
-            if scatters:  # CuPy copies them to the device unasked
-                _note("uploads")
-            elif np.ndim(value):
-                raise ValueError("a host array cannot be assigned: make it one of the device")
-        else:
-            value = _to_host(value)
+        if isinstance(value, ndarray):
+            value = value._host
+        elif scatters:  # CuPy copies it to the device unasked, even a number
+            note("uploads")
+        elif np.ndim(value):
+            raise ValueError("a host array cannot be assigned: make it one of the device")
         if scatters and np.size(value) > 1:
             places = np.arange(self.size).reshape(self.shape)[index]
             if len(np.unique(places)) < places.size:
                 raise ValueError("several values for one element: which is stored is undefined")
         if not (isinstance(value, np.ndarray) and _same(self._host[index], value)):
-            _note("call", "setitem")  # else the end of x[index] += y, already done
+            note_call("setitem")  # else the end of x[index] += y, already done
             self._host[index] = value
 
     # Arithmetic.
@@ -192,6 +127,10 @@ class ndarray:
 
 def _property(name):
     return property(lambda self: getattr(self._host, name))
+
+
+def _of_host(name):
+    return lambda self: getattr(self.get(), name)()
 
 
 def _view(name):
@@ -212,6 +151,8 @@ def _in_place(name):
 
 for name in ("shape", "ndim", "size", "dtype", "itemsize", "nbytes", "strides", "flags"):
     setattr(ndarray, name, _property(name))
+for name in ("item", "tolist", "tobytes", *(f"__{x}__" for x in CONVERSIONS)):
+    setattr(ndarray, name, _of_host(name))
 for name in ("T", "real", "imag"):
     setattr(ndarray, name, _view(name))
 for operator, name in ARITHMETIC.items():
@@ -259,19 +200,24 @@ def _call(name, compute, parameters, args, kwargs):
     """compute(*args, **kwargs) by NumPy: arguments that CuPy lacks are refused, calls counted."""
     given = _signature(parameters).bind(*args, **kwargs).arguments
     if name in FROM_HOST and not list(_arrays(args[0], ndarray)):
-        _note("uploads")
+        note("uploads")
         return ndarray(np.array(compute(*args, **kwargs)))  # a copy, always
+    if parameters == UFUNC and any(isinstance(x, list | tuple) for x in args):
+        raise TypeError(f"Unsupported type: {name} of a list")
+    out = given.get("out")
     args, kwargs = _to_host(args), _to_host(kwargs)
     with np.errstate(all="ignore"):  # a device has no floating point warnings
         result = compute(*args, **kwargs)
+    if name in TRUTHS:
+        result = np.bool_(result)
     if name in UNWRITTEN:
         if result.dtype.kind in "fc":
             result.fill(np.nan)
-    elif given.get("out") is not None or _is_new(result, (args, kwargs)):
-        _note("call", name)
+    elif out is not None or _is_new(result, (args, kwargs)):
+        note_call(name)
     if name in WAITING or (name == "where" and len(args) == 1):
-        _note("syncs")
-    return _to_device(result)
+        note("syncs")
+    return _to_device(result) if out is None else out
 
 
 @lru_cache
@@ -321,12 +267,12 @@ def _on_host(index):
     items, gathers = [], False
     for item in index if isinstance(index, tuple) else (index,):
         if isinstance(item, list | np.ndarray):  # CuPy copies them to the device unasked
-            _note("uploads")
+            note("uploads")
             item = ndarray(np.asarray(item))
         if isinstance(item, ndarray):
             gathers, item = True, item._host
             if item.dtype == bool:  # CuPy counts how many are true
-                _note("syncs")
+                note("syncs")
         items.append(item)
     if not any(item is Ellipsis for item in items):
         items.append(Ellipsis)  # so that a single element, too, is a view

@@ -6,7 +6,8 @@ import sys
 
 import numpy as np
 import pytest
-from cupy_double import NAMES, counted, cupy
+from cupy_counts import counted
+from cupy_double import NAMES, cupy
 from cupy_names import FILE, names
 
 from tinyvae.backend import array_module, get_backend, to_host
@@ -88,6 +89,7 @@ def test_no_array_of_the_host_in_a_function(x):
         lambda: cupy.stack([x, HOST]),
         lambda: cupy.sum(HOST),
         lambda: x.dot(HOST.T),
+        lambda: x + [1, 2, 3, 4],
         lambda: cupy.exp(x, out=HOST.copy()),
     ):
         with pytest.raises(TypeError, match="Unsupported type"):
@@ -226,6 +228,13 @@ def test_reductions_and_elements_stay_on_the_device(x):
     element = x[1, 2]
     element += 10
     assert float(x[1, 2]) == HOST[1, 2] + 10
+
+
+def test_what_is_written_into_is_returned_itself(x):
+    y = z = x.copy()
+    y += 1
+    assert y is z and cupy.exp(x, out=z) is z and x.sum(axis=0, out=z[0]).shape == (4,)
+    np.testing.assert_array_equal(z.get()[1:], np.exp(HOST)[1:])
 
 
 def test_the_device_has_memory_of_its_own():
@@ -370,7 +379,8 @@ def test_copies_from_and_to_the_host(x):
     with counted() as counts:  # CuPy copies indices, and values for them, unasked
         x[index] = x[index]
         x[[0, 1]] = HOST[:2]
-    assert (counts.uploads, counts.downloads) == (4, 0)
+        x[cupy.arange(2)] = 0
+    assert (counts.uploads, counts.downloads) == (5, 0)
     with counted() as counts:
         x.get()
     assert (counts.uploads, counts.downloads, counts.calls, counts.syncs) == (0, 1, 0, 1)
