@@ -30,7 +30,8 @@ def test_the_list_is_that_of_the_real_cupy():
 
 def test_it_serves_as_the_backend_cupy(monkeypatch, x):
     monkeypatch.setitem(sys.modules, "cupy", cupy)
-    assert get_backend("cupy") is cupy and cupy.__name__ == "cupy"
+    assert get_backend("cupy") is cupy
+    assert (cupy.__name__, cupy.__version__) == ("cupy", NAMES["version"])
     assert array_module(x) is cupy and array_module(HOST) is np
     assert type(to_host(x)) is np.ndarray
 
@@ -230,6 +231,11 @@ def test_reductions_and_elements_stay_on_the_device(x):
     assert float(x[1, 2]) == HOST[1, 2] + 10
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_device_does_not_warn(x):
+    assert np.isinf((x / 0).get()[0, 0]) and np.isnan(cupy.log(x).get()[0, 0])
+
+
 def test_what_is_written_into_is_returned_itself(x):
     y = z = x.copy()
     y += 1
@@ -289,6 +295,8 @@ def test_numbers_are_numpys_bit_for_bit():
         (lambda x: cupy.zeros_like(x), "zeros_like"),
         (lambda x: cupy.arange(3), "arange"),
         (lambda x: x.take(cupy.empty(1, int) * 0, axis=0), "take"),
+        (lambda x: x[cupy.empty(1, int) * 0], "getitem"),
+        (lambda x: cupy.array_equal(x, x), "array_equal"),
         (lambda x: x.fill(3), "fill"),
         (lambda x: x.sort(), "sort"),
         (lambda x: x[:2].__setitem__(0, 3), "setitem"),
@@ -299,7 +307,7 @@ def test_what_launches_a_kernel_is_a_call(x, call, name):
     with counted() as counts:
         call(x)
     assert counts.names.pop(name) == 1
-    assert counts.calls == (name == "take")  # the index that this case makes
+    assert counts.calls == (name in ("take", "getitem"))  # for the index that the case makes
     assert (counts.syncs, counts.uploads, counts.downloads) == (0, 0, 0)
 
 
