@@ -12,6 +12,8 @@ import pytest
 from cupy_counts import counted
 from short_runs import EVERYTHING, trainer, without_seconds
 
+from tinyvae import report
+
 CALLS = 195  # of a step of the convolutional VAE as it is now; make it less, never more
 
 
@@ -57,3 +59,20 @@ def test_a_run_is_the_run_on_the_host_bit_for_bit(double, folders, network, sett
         weights.append({name: value.tobytes() for name, value in run.model.state_dict().items()})
     assert histories[0] == histories[1]
     assert weights[0] == weights[1]
+
+
+def test_metrics_and_figures_of_a_run_on_the_device(double, folders, monkeypatch):
+    """The figures on both; the variance of codes is summed in another order."""
+    monkeypatch.setattr(report, "LIKELIHOOD_SAMPLES", 12)
+    metrics, figures = [], []
+    for xp in (np, double):
+        run = trainer(folders(), {"epochs": 1}, xp)
+        run.fit()
+        metrics.append(report.write_metrics(run))
+        figures.append({path.name for path in report.draw_figures(run, metrics[-1]).iterdir()})
+    host, device = ([m["test"].pop("variance_per_dimension"), m["test"]] for m in metrics)
+    assert device[0] == pytest.approx(host[0], rel=1e-12)
+    assert device[1] == host[1]
+    assert metrics[1]["importance_weighted"] == metrics[0]["importance_weighted"]
+    assert figures[1] == figures[0] != set()
+    assert metrics[1]["versions"]["cupy"] == double.__version__
