@@ -1,10 +1,12 @@
 """What all tests share: the backends to run on, new folders, hypothesis without a time limit."""
 
 import os
+import sys
 
 # The suite's matrices are small: a second BLAS thread would only wait, or fight pytest's workers.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
+import cupy_double
 import pytest
 from hypothesis import settings
 
@@ -24,13 +26,22 @@ def _has_gpu():
     return True
 
 
-BACKENDS = ["numpy", pytest.param("cupy", marks=pytest.mark.gpu)]
+BACKENDS = ["numpy", "double", pytest.param("cupy", marks=pytest.mark.gpu)]
 
 
-@pytest.fixture(params=BACKENDS if _has_gpu() else BACKENDS[:1], scope="session")
+@pytest.fixture(params=BACKENDS if _has_gpu() else BACKENDS[:2], scope="session")
 def xp(request):
-    """The array module to test on: numpy, and cupy where a device exists."""
-    return get_backend(request.param)
+    """The array module to test on: numpy, the double of cupy, and cupy where a device exists."""
+    return cupy_double.cupy if request.param == "double" else get_backend(request.param)
+
+
+@pytest.fixture(autouse=True)
+def _the_double_is_cupy(request):
+    """While a test runs on the double, and no longer."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.node.name.endswith("]") and request.node.callspec.params.get("xp") == "double":
+            patch.setitem(sys.modules, "cupy", cupy_double.cupy)
+        yield
 
 
 @pytest.fixture

@@ -1,0 +1,289 @@
+"""A double of CuPy for machines without a GPU: NumPy computes, CuPy's rules are kept and counted.
+
+`cupy` stands for the module; what it has is listed in cupy_names.json, which cupy_names.py reads
+off the real one. Its arrays refuse what CuPy refuses, and some things that CuPy lets pass although
+they hide an error: a NumPy function of a device array, an index out of range (CuPy wraps around),
+several values for one element (CuPy stores any of them), a number never written to (NaN here);
+cupy_counts.py counts the calls, waits and copies.
+"""
+
+import inspect
+import json
+from functools import lru_cache
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+import numpy as np
+from cupy_counts import note, note_call
+
+NAMES = json.loads(Path(__file__).with_name("cupy_names.json").read_text("utf-8"))
+UFUNC = "*args, out=0, dtype=0, casting=0"  # no where, no order, no subok
+FROM_HOST = {"array", "asarray", "asanyarray", "ascontiguousarray", "asfortranarray"}
+UNWRITTEN = {"empty", "empty_like"}
+# The size of their result depends on the numbers: the host has to wait for it.
+WAITING = {"argwhere", "bincount", "compress", "extract", "flatnonzero", "nonzero", "unique"}
+WAITING |= {"intersect1d", "setdiff1d", "setxor1d", "union1d", "unique_all", "unique_counts"}
+TRUTHS = {"allclose", "array_equal", "array_equiv"}  # no answers of Python's, as in NumPy
+KINDS = "?bBhHiIlLqQefdFD"  # of numbers that a device has
+
+ARITHMETIC = {"add": "add", "sub": "subtract", "mul": "multiply", "truediv": "divide"}
+ARITHMETIC |= {"floordiv": "floor_divide", "mod": "remainder", "pow": "power", "matmul": "matmul"}
+ARITHMETIC |= {"and": "bitwise_and", "or": "bitwise_or", "xor": "bitwise_xor"}
+COMPARISONS = {"lt": "less", "le": "less_equal", "gt": "greater", "ge": "greater_equal"}
+COMPARISONS |= {"eq": "equal", "ne": "not_equal"}
+UNARY = {"neg": "negative", "abs": "absolute", "invert": "invert"}
+CONVERSIONS = ("float", "int", "complex", "bool", "repr")
+
+
+class ndarray:
+    """An array on the device: only this file touches the NumPy array behind it."""
+
+    __slots__ = ("_host",)
+
+    def __init__(self, host):
+        self._host = np.asarray(host)
+        if self._host.dtype.char not in KINDS:
+            raise ValueError(f"Unsupported dtype {self._host.dtype}")
+
+    def __getattr__(self, name):
+        if name not in NAMES["methods"]:
+            raise AttributeError(f"'cupy.ndarray' object has no attribute {name!r}")
+        parameters = "self, " + NAMES["methods"][name]
+        return lambda *args, **kwargs: _call(
+            name, getattr(np.ndarray, name), parameters, (self, *args), kwargs
+        )
+
+    def get(self):
+        note("syncs", "downloads")
+        return np.array(self._host, order="C")
+
+    def __format__(self, spec):
+        return format(self.get(), spec)
+
+    def __array__(self, *_, **__):
+        raise TypeError(
+            "Implicit conversion to a NumPy array is not allowed. "
+            "Please use `.get()` to construct a NumPy array explicitly."
+        )
+
+    # NumPy's functions: CuPy would take them over.
+
+    def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
+        if ufunc.__name__ in COMPARISONS.values():  # where NumPy makes arrays of its scalars
+            inputs = [x[()] if isinstance(x, np.ndarray) else x for x in inputs]
+        beside = [x for x in inputs if not isinstance(x, ndarray)]
+        _to_host(beside)
+        if method == "__call__" and any(isinstance(x, np.generic) for x in beside) and not kwargs:
+            return getattr(cupy, ufunc.__name__)(*inputs)  # an operator after a NumPy scalar
+        raise TypeError(_which_library(ufunc))
+
+    def __array_function__(self, function, *_):
+        raise TypeError(_which_library(function))
+
+    # Containers.
+
+    def __len__(self):
+        return len(self._host)
+
+    def __iter__(self):
+        return (self[i] for i in range(len(self)))
+
+    def __copy__(self):
+        return self.copy()
+
+    def __deepcopy__(self, memo):
+        return self.copy()
+
+    def __getitem__(self, index):
+        index, gathers = _on_host(index)
+        if gathers:
+            note_call("getitem")
+        return ndarray(self._host[index])
+
+    def __setitem__(self, index, value):
+        index, scatters = _on_host(index)
+        if isinstance(value, ndarray):
+            value = value._host
+        elif scatters:  # CuPy copies it to the device unasked, even a number
+            note("uploads")
+        elif np.ndim(value):
+            raise ValueError("a host array cannot be assigned: make it one of the device")
+        if scatters and np.size(value) > 1:
+            places = np.arange(self.size).reshape(self.shape)[index]
+            if len(np.unique(places)) < places.size:
+                raise ValueError("several values for one element: which is stored is undefined")
+        if not (isinstance(value, np.ndarray) and _same(self._host[index], value)):
+            note_call("setitem")  # else the end of x[index] += y, already done
+            self._host[index] = value
+
+    # Arithmetic.
+
+    def __pos__(self):
+        return self
+
+    def __imatmul__(self, other):
+        raise TypeError("a @= b makes a new array: write a = a @ b")
+
+
+def _property(name):
+    return property(lambda self: getattr(self._host, name))
+
+
+def _of_host(name):
+    return lambda self: getattr(self.get(), name)()
+
+
+def _view(name):
+    return property(lambda self: ndarray(getattr(self._host, name)))
+
+
+def _operator(name):
+    return lambda self, *other: getattr(cupy, name)(self, *other)
+
+
+def _reflected(name):
+    return lambda self, other: getattr(cupy, name)(other, self)
+
+
+def _in_place(name):
+    return lambda self, other: getattr(cupy, name)(self, other, out=self)
+
+
+for name in ("shape", "ndim", "size", "dtype", "itemsize", "nbytes", "strides", "flags"):
+    setattr(ndarray, name, _property(name))
+for name in ("item", "tolist", "tobytes", *(f"__{x}__" for x in CONVERSIONS)):
+    setattr(ndarray, name, _of_host(name))
+for name in ("T", "real", "imag"):
+    setattr(ndarray, name, _view(name))
+for operator, name in ARITHMETIC.items():
+    setattr(ndarray, f"__{operator}__", _operator(name))
+    setattr(ndarray, f"__r{operator}__", _reflected(name))
+    if operator != "matmul":
+        setattr(ndarray, f"__i{operator}__", _in_place(name))
+for operator, name in (COMPARISONS | UNARY).items():
+    setattr(ndarray, f"__{operator}__", _operator(name))
+ndarray.__hash__ = None
+
+
+class Namespace(ModuleType):
+    """The module: its names, and no others, computed by NumPy."""
+
+    def __getattr__(self, name):
+        if name in NAMES["same"]:
+            return getattr(np, name)
+        if name in NAMES["ufuncs"]:
+            parameters = UFUNC
+        elif name in NAMES["functions"]:
+            parameters = NAMES["functions"][name]
+        else:
+            raise AttributeError(f"module 'cupy' has no attribute {name!r}")
+
+        def function(*args, **kwargs):
+            return _call(name, getattr(np, name), parameters, args, kwargs)
+
+        return function
+
+
+class CUDARuntimeError(RuntimeError):
+    """As CuPy raises it where there is no driver or device."""
+
+
+cupy = Namespace("cupy", __doc__)
+cupy.__version__ = NAMES["version"]
+cupy.ndarray = ndarray
+cupy.cuda = SimpleNamespace(
+    runtime=SimpleNamespace(CUDARuntimeError=CUDARuntimeError, getDeviceCount=lambda: 1)
+)
+
+
+def _call(name, compute, parameters, args, kwargs):
+    """compute(*args, **kwargs) by NumPy: arguments that CuPy lacks are refused, calls counted."""
+    given = _signature(parameters).bind(*args, **kwargs).arguments
+    if name in FROM_HOST and not list(_arrays(args[0], ndarray)):
+        note("uploads")
+        return ndarray(np.array(compute(*args, **kwargs)))  # a copy, always
+    if parameters == UFUNC and any(isinstance(x, list | tuple) for x in args):
+        raise TypeError(f"Unsupported type: {name} of a list")
+    out = given.get("out")
+    args, kwargs = _to_host(args), _to_host(kwargs)
+    with np.errstate(all="ignore"):  # a device has no floating point warnings
+        result = compute(*args, **kwargs)
+    if name in TRUTHS:
+        result = np.bool_(result)
+    if name in UNWRITTEN:
+        if result.dtype.kind in "fc":
+            result.fill(np.nan)
+    elif out is not None or _is_new(result, (args, kwargs)):
+        note_call(name)
+    if name in WAITING or (name == "where" and len(args) == 1):
+        note("syncs")
+    return _to_device(result) if out is None else out
+
+
+@lru_cache
+def _signature(parameters):
+    return inspect.signature(eval(f"lambda {parameters}: None"))
+
+
+def _is_new(result, inputs):
+    """Whether something was computed: the result is no view of an input, or an input changed."""
+    if result is None:
+        return True
+    return any(
+        array.size and not any(np.may_share_memory(array, x) for x in _arrays(inputs, np.ndarray))
+        for array in _arrays(result, np.ndarray | np.generic)
+    )
+
+
+def _arrays(value, kind):
+    """All arrays of this kind in value, and in the lists, tuples and dictionaries in it."""
+    if isinstance(value, kind):
+        yield value
+    elif isinstance(value, list | tuple | dict):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _arrays(item, kind)
+
+
+def _to_host(value):
+    """What NumPy is to compute with; arrays of the host are refused, its scalars are not."""
+    if isinstance(value, ndarray):
+        return value._host
+    if isinstance(value, np.ndarray):
+        raise TypeError(f"Unsupported type {type(value)}: it is on the host, make it xp.asarray")
+    if isinstance(value, dict):
+        return {key: _to_host(item) for key, item in value.items()}
+    return type(value)(map(_to_host, value)) if isinstance(value, list | tuple) else value
+
+
+def _to_device(result):
+    """What NumPy returned, numbers as arrays without axes."""
+    if isinstance(result, np.ndarray | np.generic):
+        return ndarray(result)
+    return type(result)(map(_to_device, result)) if isinstance(result, list | tuple) else result
+
+
+def _on_host(index):
+    """The index for NumPy, which then gives a view if it can; and whether CuPy runs a kernel."""
+    items, gathers = [], False
+    for item in index if isinstance(index, tuple) else (index,):
+        if isinstance(item, list | np.ndarray):  # CuPy copies them to the device unasked
+            note("uploads")
+            item = ndarray(np.asarray(item))
+        if isinstance(item, ndarray):
+            gathers, item = True, item._host
+            if item.dtype == bool:  # CuPy counts how many are true
+                note("syncs")
+        items.append(item)
+    if not any(item is Ellipsis for item in items):
+        items.append(Ellipsis)  # so that a single element, too, is a view
+    return tuple(items), gathers
+
+
+def _same(a, b):
+    """Whether a and b are the same numbers in the same places."""
+    where = [(x.__array_interface__["data"][0], x.shape, x.strides) for x in (a, b)]
+    return where[0] == where[1]
+
+
+def _which_library(function):
+    return f"numpy.{function.__name__} of a device array hides where it runs: call xp's"

@@ -1,0 +1,78 @@
+"""Training on a device: a step waits for nothing and launches so many kernels; it learns the same.
+
+The device is the double of CuPy, which counts and computes what NumPy does.
+"""
+
+import copy
+import sys
+
+import cupy_double
+import numpy as np
+import pytest
+from cupy_counts import counted
+from short_runs import EVERYTHING, trainer, without_seconds
+
+from tinyvae import report
+
+CALLS = 195  # of a step of the convolutional VAE as it is now; make it less, never more
+
+
+@pytest.fixture
+def double(monkeypatch):
+    monkeypatch.setitem(sys.modules, "cupy", cupy_double.cupy)
+    return cupy_double.cupy
+
+
+def counts_after_each_step(run):
+    """Train, and return what has been counted when the optimizer's steps were done."""
+    step, seen = run.optimizer.step, []
+    with counted() as counts:
+
+        def noted(*arguments):
+            step(*arguments)
+            seen.append(copy.deepcopy(counts))
+
+        run.optimizer.step = noted
+        run.fit()
+    return seen
+
+
+def test_a_step_waits_for_nothing_and_is_so_many_calls(double, folders):
+    """From the end of the second step to the end of the third: the first looks at the loss."""
+    settings = {"network": "conv", "epochs": 1}
+    _, before, after, _ = counts_after_each_step(trainer(folders(), settings, double))
+    assert after.syncs - before.syncs == after.downloads - before.downloads == 0
+    assert after.uploads - before.uploads == 5  # the indices; the zero around 4 times of patches
+    names = after.names - before.names
+    assert names.total() == CALLS, names.most_common()
+
+
+@pytest.mark.parametrize("network", ["conv", "mlp"])
+@pytest.mark.parametrize("settings", [{}, EVERYTHING], ids=["plain", "everything"])
+def test_a_run_is_the_run_on_the_host_bit_for_bit(double, folders, network, settings):
+    settings = settings | {"network": network, "epochs": 2, "threads": 1}
+    histories, weights = [], []
+    for xp in (np, double):
+        run = trainer(folders(), settings, xp)
+        run.fit()
+        histories.append(without_seconds(run.history))
+        weights.append({name: value.tobytes() for name, value in run.model.state_dict().items()})
+    assert histories[0] == histories[1]
+    assert weights[0] == weights[1]
+
+
+def test_metrics_and_figures_of_a_run_on_the_device(double, folders, monkeypatch):
+    """The figures on both; the variance of codes is summed in another order."""
+    monkeypatch.setattr(report, "LIKELIHOOD_SAMPLES", 12)
+    metrics, figures = [], []
+    for xp in (np, double):
+        run = trainer(folders(), {"epochs": 1}, xp)
+        run.fit()
+        metrics.append(report.write_metrics(run))
+        figures.append({path.name for path in report.draw_figures(run, metrics[-1]).iterdir()})
+    host, device = ([m["test"].pop("variance_per_dimension"), m["test"]] for m in metrics)
+    assert device[0] == pytest.approx(host[0], rel=1e-12)
+    assert device[1] == host[1]
+    assert metrics[1]["importance_weighted"] == metrics[0]["importance_weighted"]
+    assert figures[1] == figures[0] != set()
+    assert metrics[1]["versions"]["cupy"] == double.__version__
