@@ -17,6 +17,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.ticker import MaxNLocator
+from step import LATENT_DIM, inputs
 
 from tinyvae import Adam, get_backend, make_model
 from tinyvae.config import Config
@@ -48,10 +49,8 @@ def train(data, epochs):
 
 
 def step_ms(batch_size, steps=20):
-    rng = np.random.default_rng(0)
-    x = rng.random((batch_size, 1, 28, 28), dtype=np.float32)
-    eps = rng.standard_normal((1, batch_size, 20), dtype=np.float32)
-    model, times = make_model(), []
+    x, eps = inputs(batch_size)
+    model, times = make_model(latent_dim=LATENT_DIM), []
     with Threads(THREADS["conv"]) as threads:
         parallel, optimizer = DataParallel(model, threads), Adam(model)
         for _ in range(steps):

@@ -76,10 +76,11 @@ def work(options):
         print(json.dumps({"ms": 1e3 * np.median(times), "rss_mb": kilobytes / 1024}), flush=True)
 
 
-def inputs(options):
+def inputs(batch_size):
+    """Random images and noise, (N, 1, 28, 28) and (1, N, L)."""
     rng = np.random.default_rng(0)
-    x = rng.random((options.batch_size, 1, 28, 28), dtype=np.float32)
-    return x, rng.standard_normal((1, options.batch_size, LATENT_DIM), dtype=np.float32)
+    x = rng.random((batch_size, 1, 28, 28), dtype=np.float32)
+    return x, rng.standard_normal((1, batch_size, LATENT_DIM), dtype=np.float32)
 
 
 def tinyvae_task(options):
@@ -91,7 +92,7 @@ def tinyvae_task(options):
     from tinyvae.parallel import DataParallel, Threads
 
     get_backend("numpy")
-    x, eps = inputs(options)
+    x, eps = inputs(options.batch_size)
     model = make_model(network=options.network, latent_dim=LATENT_DIM)
     threads = Threads(options.threads if "parts" in options.worker else 1).__enter__()  # for good
     parallel, optimizer = DataParallel(model, threads), Adam(model)
@@ -144,7 +145,7 @@ def torch_task(options):
 
     words = options.worker.split()
     torch.set_num_threads(options.threads)
-    x, eps = (torch.from_numpy(array) for array in inputs(options))
+    x, eps = (torch.from_numpy(array) for array in inputs(options.batch_size))
     ours = make_model(network=options.network, latent_dim=LATENT_DIM)
     model = torch_reference.twin(options.network, ours)
     if "channels_last" in words:

@@ -19,7 +19,7 @@ from tinyvae.data import entropy_floor, load
 from tinyvae.errors import UserError
 from tinyvae.profile import Profile
 from tinyvae.report import draw_figures, write_metrics
-from tinyvae.training import Trainer
+from tinyvae.training import THREADS, Trainer
 
 HELP = {
     "model": "variational autoencoder, or autoencoder",
@@ -35,7 +35,8 @@ HELP = {
     "optimizer": "Adam, or plain gradient descent",
     "samples": "draws of z an image and step",
     "binarize": "keep the grey levels; or make pixels 0 or 1, at 128 or by chance in every epoch",
-    "threads": "parts of a batch computed at once with numpy; 0: 2 for conv, 1 for mlp",
+    "threads": "parts of a batch computed at once with numpy; 0: "
+    + ", ".join(f"{count} for {network}" for network, count in THREADS.items()),
     "seed": "of weights, order and noise",
 }
 METAVAR = {"kl_anneal": "EPOCHS", "free_bits": "NATS"}

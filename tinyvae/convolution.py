@@ -47,8 +47,7 @@ def patches_adjoint(p, shape, kernel, stride, padding):
     c, h, w, n = shape
     p = p.reshape(c, *kernel, *positions((h, w), kernel, stride, padding), n)
     x = array_module(p).zeros(shape, dtype=p.dtype)
-    for tap in product(range(kernel[0]), range(kernel[1])):
-        in_patches, in_image = _slices(tap, (h, w), kernel, stride, padding)
+    for in_patches, in_image in _taps((h, w), kernel, stride, padding):
         x[in_image] += p[in_patches]
     return x
 
@@ -82,11 +81,12 @@ def _pixels(xp, size, kernel, stride, padding):
     return xp.asarray(pixels.ravel()), xp.asarray(np.flatnonzero(~inside))
 
 
-def _slices(tap, size, kernel, stride, padding):
-    """Where the pixels that a tap sees stand in the patches, and where in the image."""
-    axes = zip(tap, size, kernel, stride, padding, strict=True)
-    seen_from, pixels = zip(*(_axis_slices(*axis) for axis in axes), strict=True)
-    return (slice(None), *tap, *seen_from), (slice(None), *pixels)
+def _taps(size, kernel, stride, padding):
+    """For each tap of the kernel: where its pixels stand in the patches, and where in the image."""
+    for tap in product(range(kernel[0]), range(kernel[1])):
+        axes = zip(tap, size, kernel, stride, padding, strict=True)
+        positions, pixels = zip(*(_axis_slices(*axis) for axis in axes), strict=True)
+        yield (slice(None), *tap, *positions), (slice(None), *pixels)
 
 
 def _axis_slices(tap, size, kernel, stride, padding):

@@ -78,9 +78,8 @@ class Profile:
             lines.append(f"{part:44}{forward:>9}{backward:>10}{share:8.1%}")
 
         for group in (STEP, AROUND):
-            parts = defaultdict(
-                dict
-            )  # part: {direction: seconds}, in the order in which they ended
+            # part: {direction: seconds}, in the order in which they first ended
+            parts = defaultdict(dict)
             for (its_group, part, direction), seconds in self.seconds.items():
                 if its_group == group:
                     parts[part][direction] = seconds
