@@ -14,6 +14,7 @@ from pathlib import Path
 
 from tinyvae.backend import get_backend
 from tinyvae.checkpoint import load_checkpoint
+from tinyvae.command_line import INTERRUPTED, Parser, exit_code, load_data
 from tinyvae.config import CHOICES, Config, flag
 from tinyvae.data import entropy_floor, load
 from tinyvae.errors import UserError
@@ -40,26 +41,13 @@ HELP = {
     "seed": "of weights, order and noise",
 }
 METAVAR = {"kl_anneal": "EPOCHS", "free_bits": "NATS"}
-INTERRUPTED = 130  # exit code: 128 + SIGINT
 WITH_RESUME = {"resume", "epochs", "backend", "data_dir", "profile"}  # all else is fixed by the run
-
-
-class Parser(argparse.ArgumentParser):
-    def error(self, message):
-        self.exit(2, f"{self.prog}: {message}\n")
 
 
 def parse_arguments(argv):
     """The arguments that were given, and no others: the defaults are in Config."""
-    parser = Parser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        argument_default=argparse.SUPPRESS,
-        allow_abbrev=False,
-    )
-    parser.add_argument(
-        "--backend", choices=("numpy", "cupy"), help="where to compute (default: numpy)"
-    )
+    parser = Parser(__doc__, argument_default=argparse.SUPPRESS)
+    parser.add_backend()
     for field in fields(Config):
         parser.add_argument(
             flag(field.name),
@@ -68,13 +56,7 @@ def parse_arguments(argv):
             metavar=METAVAR.get(field.name),
             help=f"{HELP[field.name]} (default: {field.default})",
         )
-    parser.add_argument(
-        "--dataset",
-        choices=load.CHOICES,
-        help="auto: MNIST, or synthetic digits where it cannot be had (default: auto)",
-    )
-    parser.add_argument("--data-dir", help="folder with the MNIST files")
-    parser.add_argument("--train-size", type=int, metavar="N", help="the first N training images")
+    parser.add_data()
     parser.add_argument(
         "--out",
         type=Path,
@@ -91,12 +73,8 @@ def parse_arguments(argv):
 def start(given, xp):
     """A new run in a folder of its own."""
     config = Config(**{f.name: given[f.name] for f in fields(Config) if f.name in given})
-    dataset, data_dir = given.get("dataset", "auto"), given.get("data_dir")
-    if dataset == "digits" and data_dir:
-        raise UserError("--data-dir is for MNIST; leave it out with --dataset digits")
-    data = load.load_dataset(dataset, data_dir)
-    if "train_size" in given:
-        data = data.head(given["train_size"])
+    asked = {name: given[name] for name in ("dataset", "data_dir", "train_size") if name in given}
+    data = load_data(**asked)
     default = Path("runs") / f"{config.model}-{config.network}-z{config.latent_dim}"
     folder = given.get("out", default)
     make_folder(folder)
@@ -198,21 +176,13 @@ def print_summary(trainer, metrics, figures, data_dir):
 
 
 def main(argv=None):
-    try:
-        return run(parse_arguments(argv))
-    except UserError as error:
-        message = str(error)
-    except MemoryError as error:  # CuPy's too
-        message = f"out of memory ({error}); lower --batch-size, --samples or --latent-dim"
-    except OSError as error:
-        message = (
-            f"cannot use the file or folder {error.filename or 'of the run'}: {error.strerror}"
-        )
-    except KeyboardInterrupt:
-        print("\ninterrupted; if anything was saved, --resume goes on from it", file=sys.stderr)
-        return INTERRUPTED
-    print(f"train_mnist.py: {message}", file=sys.stderr)
-    return 2
+    def command():
+        try:
+            return run(parse_arguments(argv))
+        except KeyboardInterrupt as stop:
+            raise KeyboardInterrupt("; if anything was saved, --resume goes on from it") from stop
+
+    return exit_code("train_mnist.py", command)
 
 
 if __name__ == "__main__":

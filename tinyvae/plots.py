@@ -61,7 +61,7 @@ def loss_curves(history, path, title):
     else:
         panels = {"total": "negative ELBO", "reconstruction": "reconstruction", "kl": "KL"}
     epoch = column["epoch"]
-    with _page(path, WIDTH if len(panels) > 1 else 4, 2.8) as figure:
+    with page(path, WIDTH if len(panels) > 1 else 4, 2.8) as figure:
         figure.suptitle(title)
         grid = figure.subplots(1, len(panels), squeeze=False)[0]
         for axes, (name, heading) in zip(grid, panels.items(), strict=True):
@@ -91,11 +91,11 @@ def reconstructions(originals, reconstructed, path, title):
     blocks = -(-n // 10)
     columns = -(-n // blocks)
     pairs = np.stack([originals, reconstructed])  # (2, n, 1, H, W)
-    with _page(path, WIDTH, 1.6 * blocks) as figure:
+    with page(path, WIDTH, 1.6 * blocks) as figure:
         for block, axes in enumerate(figure.subplots(blocks, 1, squeeze=False)[:, 0]):
             rows = pairs[:, block * columns : (block + 1) * columns, 0]
             rows = np.pad(rows, ((0, 0), (0, columns - rows.shape[1]), (0, 0), (0, 0)))
-            _show(axes, _mosaic(rows, gap=2))
+            show(axes, mosaic(rows, gap=2))
             axes.set_yticks(_centres(2, height, gap=2), ["original", "reconstructed"])
         figure.axes[0].set_title(title)
 
@@ -111,9 +111,9 @@ def image_grid(images, path, title):
     rows = -(-n // columns)
     cells = np.zeros((rows * columns, height, width))
     cells[:n] = images[:, 0]
-    with _page(path, *_sheet_size(rows, columns)) as figure:
+    with page(path, *_sheet_size(rows, columns)) as figure:
         axes = figure.subplots()
-        _show(axes, _mosaic(cells.reshape(rows, columns, height, width), gap=2))
+        show(axes, mosaic(cells.reshape(rows, columns, height, width), gap=2))
         axes.set_title(title)
 
 
@@ -124,9 +124,9 @@ def interpolation(images, path, title):
     """
     images = _expect("images", images, "rows", "steps", 1, "H", "W")
     rows, steps, _, _, width = images.shape
-    with _page(path, *_sheet_size(rows, steps)) as figure:
+    with page(path, *_sheet_size(rows, steps)) as figure:
         axes = figure.subplots()
-        _show(axes, _mosaic(images[:, :, 0], gap=2))
+        show(axes, mosaic(images[:, :, 0], gap=2))
         centres = _centres(steps, width, gap=2)
         axes.set_xticks([centres[0], centres[-1]], ["from", "to"])
         axes.xaxis.tick_top()
@@ -146,9 +146,9 @@ def traversal(images, values, path, title, axes_names=("z[0]", "z[1]")):
     images = _expect("images", images, len(values), len(values), 1, "H", "W")
     size, _, _, height, width = images.shape
     labels = [f"{value:.2f}".replace("-", "\N{MINUS SIGN}") for value in values]
-    with _page(path, *_sheet_size(size, size)) as figure:
+    with page(path, *_sheet_size(size, size)) as figure:
         axes = figure.subplots()
-        _show(axes, _mosaic(images[:, :, 0], gap=0))
+        show(axes, mosaic(images[:, :, 0], gap=0))
         axes.set_xticks(_centres(size, width, gap=0), labels, rotation=90)
         axes.set_yticks(_centres(size, height, gap=0), labels[::-1])
         axes.set(title=title, xlabel=axes_names[0], ylabel=axes_names[1])
@@ -169,7 +169,7 @@ def latent_scatter(codes, labels, path, title, axes_names=("z[0]", "z[1]")):
     size = np.clip(20000 / len(codes), 3, 20)
     halo = [patheffects.withStroke(linewidth=2, foreground="white")]
     digit = {"size": 9, "weight": "bold", "ha": "center", "va": "center", "path_effects": halo}
-    with _page(path, WIDTH, WIDTH) as figure:
+    with page(path, WIDTH, WIDTH) as figure:
         axes = figure.subplots()
         axes.set_aspect("equal")
         axes.scatter(*codes.T, s=size, c=np.array(TEN)[labels.astype(int)], linewidths=0)
@@ -199,7 +199,7 @@ def kl_bars(kl, active, path, title):
     order = np.argsort(-kl, kind="stable")
     place = np.arange(len(kl))
     on = active[order]
-    with _page(path, np.clip(2 + 0.22 * len(kl), 4, 8), 2.8) as figure:
+    with page(path, np.clip(2 + 0.22 * len(kl), 4, 8), 2.8) as figure:
         axes = figure.subplots()
         axes.bar(place[on], kl[order][on], color=BLUE)
         axes.bar(place[~on], kl[order][~on], color=GREY)
@@ -218,7 +218,7 @@ def kl_bars(kl, active, path, title):
 
 
 @contextmanager
-def _page(path, width, height):
+def page(path, width, height):
     """Yield an empty figure of so many inches; write it to `path` when its block ends well."""
     with style.context(["default", STYLE]):
         figure = Figure(figsize=(width, height), layout="constrained")
@@ -255,7 +255,7 @@ def _sheet_size(rows, columns):
     return columns * side, rows * side + 0.6
 
 
-def _mosaic(images, gap):
+def mosaic(images, gap):
     """Lay out images (rows, columns, H, W) as one, with `gap` blank pixels between neighbours."""
     rows, columns, height, width = images.shape
     cells = np.pad(images, ((0, 0), (0, 0), (0, gap), (0, gap)))
@@ -268,7 +268,7 @@ def _centres(count, length, gap):
     return np.arange(count) * (length + gap) + (length - 1) / 2
 
 
-def _show(axes, sheet):
+def show(axes, sheet):
     """Draw grey levels in [0, 1] as dark ink on white paper, without ticks or frame."""
     axes.imshow(sheet, cmap="gray_r", vmin=0, vmax=1)
     axes.set(xticks=[], yticks=[])

@@ -1,0 +1,65 @@
+"""What all scripts in examples/ share: arguments, and one sentence for a mistake of the user."""
+
+import argparse
+import sys
+
+from tinyvae.data import load
+from tinyvae.errors import UserError
+
+INTERRUPTED = 130  # exit code: 128 + SIGINT
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser that refuses in one line, with exit code 2."""
+
+    def __init__(self, doc, **options):
+        super().__init__(
+            description=doc,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+            **options,
+        )
+
+    def error(self, message):
+        self.exit(2, f"{self.prog}: {message}\n")
+
+    def add_backend(self):
+        self.add_argument(
+            "--backend", choices=("numpy", "cupy"), help="where to compute (default: numpy)"
+        )
+
+    def add_data(self):
+        self.add_argument(
+            "--dataset",
+            choices=load.CHOICES,
+            help="auto: MNIST, or synthetic digits where it cannot be had (default: auto)",
+        )
+        self.add_argument("--data-dir", help="folder with the MNIST files")
+        self.add_argument("--train-size", type=int, metavar="N", help="the first N training images")
+
+
+def load_data(dataset="auto", data_dir=None, train_size=None):
+    """The Dataset that the arguments of add_data ask for. Raises UserError if it cannot be had."""
+    if dataset == "digits" and data_dir:
+        raise UserError("--data-dir is for MNIST; leave it out with --dataset digits")
+    data = load.load_dataset(dataset, data_dir)
+    return data if train_size is None else data.head(train_size)
+
+
+def exit_code(prog, run):
+    """run(), None meaning 0; or 2 after a mistake of the user, told in one line on stderr."""
+    try:
+        return run() or 0
+    except UserError as error:
+        message = str(error)
+    except MemoryError as error:  # CuPy's too
+        message = f"out of memory ({error}); lower --batch-size, --samples or --latent-dim"
+    except OSError as error:
+        message = (
+            f"cannot use the file or folder {error.filename or 'of the run'}: {error.strerror}"
+        )
+    except KeyboardInterrupt as error:
+        print(f"\ninterrupted{error}", file=sys.stderr)
+        return INTERRUPTED
+    print(f"{prog}: {message}", file=sys.stderr)
+    return 2
