@@ -179,6 +179,10 @@ def main(argv=None):
     def command():
         try:
             return run(parse_arguments(argv))
+        except MemoryError as error:
+            raise UserError(
+                f"out of memory ({error}); lower --latent-dim or --train-size"
+            ) from error
         except KeyboardInterrupt as stop:
             raise KeyboardInterrupt("; if anything was saved, --resume goes on from it") from stop
 

@@ -16,6 +16,8 @@ from types import ModuleType, SimpleNamespace
 import numpy as np
 from cupy_counts import note, note_call
 
+from tinyvae.backend import KERNELS
+
 NAMES = json.loads(Path(__file__).with_name("cupy_names.json").read_text("utf-8"))
 UFUNC = "*args, out=0, dtype=0, casting=0"  # no where, no order, no subok
 FROM_HOST = {"array", "asarray", "asanyarray", "ascontiguousarray", "asfortranarray"}
@@ -188,7 +190,53 @@ class CUDARuntimeError(RuntimeError):
     """As CuPy raises it where there is no driver or device."""
 
 
+class ElementwiseKernel:
+    """A kernel of tinyvae.backend.fused: the function that it stands for, as a single call.
+
+    tests/test_kernels.py tells whether the operation in CUDA C++ computes the same.
+    """
+
+    def __init__(self, inputs, outputs, operation, name):
+        self.name, self.kernel = name, KERNELS[name]
+        assert (inputs, outputs, operation) == self.kernel[1:]
+        self.inputs, self.outputs = (_parameters_of(text) for text in (inputs, outputs))
+
+    def __call__(self, *args):
+        given = args[len(self.inputs) :]
+        if len(args) < len(self.inputs) or len(given) not in (0, len(self.outputs)):
+            raise TypeError(f"Wrong number of arguments for {self.name!r}")
+        if not all(isinstance(x, ndarray) for x in given):
+            raise TypeError("Output arguments type must be cupy.ndarray")
+        dtypes = {}  # of the letters that stand for a type
+        for (declared, kind), x in zip(self.inputs + self.outputs, args, strict=False):
+            if isinstance(x, np.ndarray | np.generic | list):
+                raise TypeError(f"Unsupported type {type(x)}")
+            if isinstance(x, ndarray):
+                if x.dtype != (dtypes.setdefault(kind, x.dtype) if len(kind) == 1 else kind):
+                    raise TypeError(f"Type is mismatched: {declared} of {self.name} is {x.dtype}")
+        shapes = [
+            x.shape
+            for (declared, _), x in zip(self.inputs + self.outputs, args, strict=False)
+            if isinstance(x, ndarray) and not declared.startswith("raw")
+        ]
+        shape = np.broadcast_shapes(*shapes)
+        if any(x.shape != shape for x in given):
+            raise ValueError("Out shape is mismatched")
+        note_call(self.name)
+        with np.errstate(all="ignore"):
+            result = self.kernel.function(*(_to_host(x) for x in args))
+        if given:
+            return given[0] if len(given) == 1 else given
+        return _to_device(result)
+
+
+def _parameters_of(text):
+    """[(declaration, type)] from "raw T x, int32 N"."""
+    return [(declared.strip(), declared.split()[-2]) for declared in text.split(",")]
+
+
 cupy = Namespace("cupy", __doc__)
+cupy.ElementwiseKernel = ElementwiseKernel
 cupy.__version__ = NAMES["version"]
 cupy.ndarray = ndarray
 cupy.cuda = SimpleNamespace(

@@ -10,7 +10,7 @@ from cupy_counts import counted
 from cupy_double import NAMES, cupy
 from cupy_names import FILE, names
 
-from tinyvae.backend import array_module, get_backend, to_host
+from tinyvae.backend import KERNELS, array_module, get_backend, to_host
 
 HOST = np.arange(12, dtype=np.float32).reshape(3, 4) - 5
 
@@ -408,3 +408,39 @@ def test_counting_begins_anew_and_nests(x):
 
 def test_the_double_is_not_an_array_of_numpy(x):
     assert not isinstance(x, np.ndarray) and "_host" not in NAMES["methods"]
+
+
+# Kernels
+
+
+def kernel(name):
+    _, inputs, outputs, operation = KERNELS[name]
+    return cupy.ElementwiseKernel(inputs, outputs, operation, name)
+
+
+def test_a_kernel_is_one_call_and_makes_its_output_or_overwrites_it(x):
+    b = cupy.ones((3, 1), dtype=np.float32)
+    with counted() as counts:
+        result = kernel("bias_relu")(x, b, x)
+    assert result is x and counts.names == {"bias_relu": 1}
+    np.testing.assert_array_equal(x.get(), np.maximum(HOST + 1, 0))
+    zeros = cupy.zeros((2, 3))
+    with counted() as counts:
+        half = kernel("sigmoid")(zeros)
+    assert isinstance(half, cupy.ndarray) and counts.names == {"sigmoid": 1}
+    np.testing.assert_array_equal(half.get(), np.full((2, 3), 0.5))
+
+
+def test_what_a_kernel_refuses(x):
+    """Arrays of the host, of another type or shape, and too few of them."""
+    bias_relu, b = kernel("bias_relu"), cupy.ones((3, 1), dtype=np.float32)
+    with pytest.raises(TypeError, match="Unsupported type"):
+        bias_relu(x, HOST[:, :1], x)
+    with pytest.raises(TypeError, match="Type is mismatched"):
+        bias_relu(x, cupy.ones((3, 1)), x)
+    with pytest.raises(TypeError, match="Wrong number of arguments"):
+        bias_relu(x)
+    with pytest.raises(TypeError, match="Output arguments"):
+        bias_relu(x, b, 1.0)
+    with pytest.raises(ValueError, match="Out shape is mismatched"):
+        bias_relu(x, b, cupy.ones((3, 5), dtype=np.float32)[:, :1])

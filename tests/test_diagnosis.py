@@ -4,8 +4,7 @@ from toys import LATENT_DIM, PIXELS, SHAPE, tiny_autoencoder, tiny_batch, tiny_v
 
 from tinyvae import VAE, Bernoulli, Flatten, GaussianEncoder, Linear, Reshape, Sequential, Tanh
 from tinyvae.diagnosis import all_finite, first_not_finite
-from tinyvae.layers import Layer
-from tinyvae.module import Parameter
+from tinyvae.module import Layer, Parameter
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
 

@@ -65,7 +65,7 @@ def test_a_gradient_broken_in_another_threads_part_is_found(folders, monkeypatch
     """By one image, the last of its batch: the diagnosis looks at the whole batch."""
     folder, begun = folders(), []
     run = after_step(trainer(folder, {"threads": 2}), STEPS + 2, lambda: begun.append(True))
-    last = DATA.train_images[run._draw(1)[2][2][-1]] / np.float32(255)
+    last = DATA.train_images[run._draw(1)[1][2][1][-1]] / np.float32(255)
     backward = Bernoulli.backward
 
     def breaking(self, dlog_prob, x, logits):

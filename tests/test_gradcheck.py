@@ -7,8 +7,8 @@ import pytest
 
 import tinyvae
 from tinyvae import Conv2d, Linear, ReLU, Sigmoid, Tanh, gaussian, gradcheck, make_model
-from tinyvae.layers import Layer
 from tinyvae.models.base import Model
+from tinyvae.module import Layer
 
 
 class Transposed(Linear):

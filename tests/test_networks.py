@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tinyvae import VAE, Autoencoder, Bernoulli, LearnedGaussian, UserError, make_model, to_host
-from tinyvae.layers import Layer
+from tinyvae.module import Layer
 from tinyvae.networks import conv_decoder, conv_trunk, mlp_decoder, mlp_trunk
 
 CODE, IMAGE = (5,), (1, 28, 28)
@@ -169,7 +169,8 @@ def test_the_whole_vae_agrees_with_pytorch(xp, network):
     total = reconstruction + beta * kl.sum()
     total.backward()
 
-    for mine, other in zip(loss, (total, reconstruction, kl), strict=True):
+    ours_of = (loss.total, loss.reconstruction, loss.kl)
+    for mine, other in zip(ours_of, (total, reconstruction, kl), strict=True):
         np.testing.assert_allclose(to_host(mine), other.detach().numpy(), rtol=1e-11)
     gradients = {name: p.grad.numpy() for name, p in theirs.named_parameters()}
     assert list(gradients) == [name for name, _ in ours.named_parameters()]

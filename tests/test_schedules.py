@@ -51,9 +51,7 @@ def test_no_floor_changes_nothing(xp, kl):
     """Also where a KL is exactly zero, or rounded below it."""
     kl = np.concatenate([kl, [0, -1e-17]])
     assert float(free_bits(xp.asarray(kl), 0.0)) == pytest.approx(kl.sum(), rel=1e-12)
-    gradient = free_bits_grad(xp.asarray(kl), 0.0)
-    assert gradient.dtype == kl.dtype
-    np.testing.assert_array_equal(to_host(gradient), np.ones_like(kl))
+    assert free_bits_grad(xp.asarray(kl), 0.0) == 1.0
 
 
 def test_free_bits_keep_the_type(xp):

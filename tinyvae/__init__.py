@@ -4,19 +4,10 @@ What is imported here is the engine and needs NumPy alone; data, training, evalu
 are in tinyvae.data, tinyvae.training, tinyvae.evaluation, tinyvae.plots.
 """
 
+from tinyvae.activations import ReLU, Sigmoid, Tanh
 from tinyvae.backend import array_module, get_backend, to_host
 from tinyvae.errors import UserError
-from tinyvae.layers import (
-    Conv2d,
-    ConvTranspose2d,
-    Flatten,
-    Linear,
-    ReLU,
-    Reshape,
-    Sequential,
-    Sigmoid,
-    Tanh,
-)
+from tinyvae.layers import Conv2d, ConvTranspose2d, Flatten, Linear, Reshape, Sequential
 from tinyvae.likelihoods import Bernoulli, Gaussian, LearnedGaussian
 from tinyvae.models.autoencoder import Autoencoder
 from tinyvae.models.vae import VAE, GaussianEncoder

@@ -6,6 +6,8 @@ operators elsewhere. So the same layer runs on both without knowing.
 
 import ctypes
 import sys
+from functools import lru_cache, wraps
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -21,6 +23,45 @@ def array_module(x):
 def to_host(x):
     """x as a NumPy array; from a GPU this copies and waits for the device."""
     return np.asarray(x) if array_module(x) is np else x.get()
+
+
+class Kernel(NamedTuple):
+    """A formula twice: a function of NumPy arrays, and the text of CuPy's ElementwiseKernel."""
+
+    function: Any
+    inputs: str
+    outputs: str
+    operation: str
+
+
+KERNELS = {}  # all of them, by the function's name
+
+
+def fused(inputs, outputs, operation):
+    """Decorate a function of NumPy arrays: on a GPU it is one kernel, as every launch costs time.
+
+    The function takes the inputs, then, if it is to write into them, the outputs. `operation` is
+    the same formula in CUDA C++ for one element, T the type of the arrays; scalars are Python's.
+    """
+
+    def decorate(function):
+        name = function.__name__.strip("_")
+        KERNELS[name] = Kernel(function, inputs, outputs, operation)
+
+        @wraps(function)
+        def call(*arguments):
+            xp = array_module(arguments[0])
+            return (function if xp is np else _compiled(xp, name))(*arguments)
+
+        return call
+
+    return decorate
+
+
+@lru_cache
+def _compiled(cupy, name):
+    _, inputs, outputs, operation = KERNELS[name]
+    return cupy.ElementwiseKernel(inputs, outputs, operation, name)
 
 
 def get_backend(name):

@@ -53,7 +53,7 @@ def exit_code(prog, run):
     except UserError as error:
         message = str(error)
     except MemoryError as error:  # CuPy's too
-        message = f"out of memory ({error}); lower --batch-size, --samples or --latent-dim"
+        message = f"out of memory ({error})"
     except OSError as error:
         message = (
             f"cannot use the file or folder {error.filename or 'of the run'}: {error.strerror}"

@@ -13,7 +13,7 @@ from itertools import product
 
 import numpy as np
 
-from tinyvae.backend import array_module
+from tinyvae.backend import array_module, fused
 
 
 def output_size(size, kernel, stride, padding):
@@ -33,10 +33,31 @@ def patches(x, kernel, stride, padding):
     Simard 2006, section 2.
     """
     c, h, w, n = x.shape
-    pixels, outside = _pixels(array_module(x), (h, w), kernel, stride, padding)
-    p = x.reshape(c, h * w, n).take(pixels, axis=1)  # (C, Kh Kw Ho Wo, N)
-    p[:, outside] = 0
+    size = positions((h, w), kernel, stride, padding)
+    p = array_module(x).empty((c, *kernel, *size, n), dtype=x.dtype)
+    _gather(x, h, w, n, *kernel, *stride, *padding, *size, p)
     return p.reshape(c * kernel[0] * kernel[1], -1)
+
+
+# The numbers that both kernels are told: of the image, the kernel, and its positions.
+GEOMETRY = ", ".join(f"int32 {name}" for name in "H W N Kh Kw Sh Sw Ph Pw Ho Wo".split())
+
+
+@fused(
+    f"raw T x, {GEOMETRY}",
+    "T p",
+    """// i counts through (C, Kh, Kw, Ho, Wo, N), the last first
+    int wo = i / N % Wo, ho = i / N / Wo % Ho;
+    int b = i / N / Wo / Ho % Kw, a = i / N / Wo / Ho / Kw % Kh, c = i / N / Wo / Ho / Kw / Kh;
+    int h = Sh * ho + a - Ph, w = Sw * wo + b - Pw;
+    p = 0 <= h && h < H && 0 <= w && w < W ? x[((c * H + h) * W + w) * N + i % N] : T(0)""",
+)
+def _gather(x, h, w, n, kh, kw, sh, sw, ph, pw, ho, wo, p):
+    pixels, outside = _pixels((h, w), (kh, kw), (sh, sw), (ph, pw))
+    p = p.reshape(len(x), -1, n)  # (C, Kh Kw Ho Wo, N)
+    # clip: without the check of each index that mode "raise" makes to leave `out` whole
+    np.take(x.reshape(len(x), h * w, n), pixels, axis=1, out=p, mode="clip")
+    p[:, outside] = 0
 
 
 def patches_adjoint(p, shape, kernel, stride, padding):
@@ -45,29 +66,52 @@ def patches_adjoint(p, shape, kernel, stride, padding):
     <patches(x), p> = <x, patches_adjoint(p)> for all x and p.
     """
     c, h, w, n = shape
-    p = p.reshape(c, *kernel, *positions((h, w), kernel, stride, padding), n)
-    x = array_module(p).zeros(shape, dtype=p.dtype)
-    for in_patches, in_image in _taps((h, w), kernel, stride, padding):
-        x[in_image] += p[in_patches]
+    size = positions((h, w), kernel, stride, padding)
+    x = array_module(p).empty(shape, dtype=p.dtype)
+    _scatter(p, h, w, n, *kernel, *stride, *padding, *size, x)
     return x
 
 
-def product_with_patches(y, p):
-    """The weight gradient of both convolutions, y p^T: y (O, Ho, Wo, N) -> (O, C Kh Kw).
+@fused(
+    f"raw T p, {GEOMETRY}",
+    "T x",
+    """// i counts through (C, H, W, N); tap (a, b) sees pixel (h, w) from position (ho, wo)
+    int w = i / N % W + Pw, h = i / N / W % H + Ph, c = i / N / W / H;
+    T sum = 0;
+    for (int a = h % Sh; a < Kh && a <= h; a += Sh)
+      for (int b = w % Sw; b < Kw && b <= w; b += Sw) {
+        int ho = (h - a) / Sh, wo = (w - b) / Sw;
+        if (ho < Ho && wo < Wo)
+          sum += p[((((c * Kh + a) * Kw + b) * Ho + ho) * Wo + wo) * N + i % N];
+      }
+    x = sum""",
+)
+def _scatter(p, h, w, n, kh, kw, sh, sw, ph, pw, ho, wo, x):
+    p = p.reshape(len(x), kh, kw, ho, wo, n)
+    x[...] = 0
+    for in_patches, in_image in _taps((h, w), (kh, kw), (sh, sw), (ph, pw)):
+        x[in_image] += p[in_patches]
 
-    A sum over the rows of positions, with the patches in front: OpenBLAS does that a fifth faster
-    than y @ p.T in one piece, and three times as fast where there are few channels.
+
+def product_with_patches(y, p, out):
+    """out = y p^T, the weight gradient of both convolutions: y (O, Ho, Wo, N) -> (O, C Kh Kw).
+
+    For NumPy a sum over the rows of positions, with the patches in front: OpenBLAS does that a
+    fifth faster than y @ p.T in one piece, and three times as fast where there are few channels.
     """
-    rows = y.shape[1]
+    xp, rows = array_module(y), y.shape[1]
+    if xp is not np:
+        xp.matmul(y.reshape(len(y), -1), p.T, out=out)
+        return
     y, p = (m.reshape(len(m), rows, -1).swapaxes(0, 1) for m in (y, p))  # (Ho, ..., Wo N)
-    return (p @ y.swapaxes(1, 2)).sum(axis=0).T
+    np.sum(p @ y.swapaxes(1, 2), axis=0, out=out.T)
 
 
 @lru_cache
-def _pixels(xp, size, kernel, stride, padding):
+def _pixels(size, kernel, stride, padding):
     """For each row of the patches and each position: the pixel seen, and where none is.
 
-    Pixels are counted row by row; both are index vectors into (Kh, Kw, Ho, Wo), made by xp.
+    Pixels are counted row by row; both are index vectors into (Kh, Kw, Ho, Wo).
     """
     axes = zip(size, kernel, stride, padding, strict=True)
     rows, columns = (
@@ -78,7 +122,7 @@ def _pixels(xp, size, kernel, stride, padding):
     rows, columns = rows[:, None, :, None], columns[None, :, None, :]
     inside = (0 <= rows) & (rows < size[0]) & (0 <= columns) & (columns < size[1])
     pixels = np.where(inside, rows * size[1] + columns, 0)
-    return xp.asarray(pixels.ravel()), xp.asarray(np.flatnonzero(~inside))
+    return pixels.ravel(), np.flatnonzero(~inside)
 
 
 def _taps(size, kernel, stride, padding):

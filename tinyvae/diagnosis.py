@@ -3,7 +3,7 @@
 from contextlib import contextmanager
 
 from tinyvae.backend import array_module
-from tinyvae.layers import Layer
+from tinyvae.module import Layer
 
 
 def all_finite(*arrays):

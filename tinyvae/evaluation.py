@@ -27,6 +27,7 @@ def evaluate(model, images, seed=0, batch_size=200):
     """
     n = len(images)
     eps = generator(seed, "evaluation").standard_normal((1, n, model.latent_dim), np.float32)
+    eps = array_module(model.theta).asarray(eps)
     reconstruction = squared = kl = 0.0
     codes = []
     for batch in _slices(n, batch_size):
@@ -60,6 +61,7 @@ def log_likelihood(model, images, samples, seed=0, batch_size=100):
     for start in range(0, samples, CHUNK):
         size = min(CHUNK, samples - start)
         eps = rng.standard_normal((size, n, model.latent_dim), np.float32)
+        eps = array_module(model.theta).asarray(eps)
         for batch in _slices(n, batch_size):
             x = _on_device(model, images[batch])
             log_w = to_host(model.log_weights(x, eps[:, batch])).astype(np.float64)  # (S, N)

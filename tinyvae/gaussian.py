@@ -7,11 +7,14 @@ a dimension of a Gaussian being one element: sum over the dimensions for the val
 
 import math
 
-from tinyvae.backend import array_module
+import numpy as np
+
+from tinyvae.backend import array_module, fused
 
 LOG_2PI = math.log(2 * math.pi)
 
 
+@fused("T mu, T logvar, T eps", "T z", "z = mu + exp(T(0.5) * logvar) * eps")
 def reparameterize(mu, logvar, eps):
     """z = mu + std * eps: z ~ N(mu, std^2) if eps ~ N(0, 1). Kingma and Welling 2014, eq. 4."""
     return mu + _std(logvar) * eps
@@ -19,25 +22,36 @@ def reparameterize(mu, logvar, eps):
 
 def reparameterize_backward(dz, logvar, eps):
     """From dz = dLoss/dz: (dmu, dlogvar), each of dz's shape; dmu is dz itself."""
+    return dz, _reparameterize_dlogvar(dz, logvar, eps)
+
+
+@fused("T dz, T logvar, T eps", "T dlogvar", "dlogvar = dz * eps * (T(0.5) * exp(T(0.5) * logvar))")
+def _reparameterize_dlogvar(dz, logvar, eps):
     # z = mu + std * eps, and d std / d logvar = std / 2
-    return dz, dz * eps * (0.5 * _std(logvar))
+    return dz * eps * (0.5 * _std(logvar))
 
 
 def _std(logvar):
     # The only place where a log-variance becomes a standard deviation.
-    return array_module(logvar).exp(0.5 * logvar)
+    return np.exp(0.5 * logvar)
 
 
+@fused("T mu, T logvar", "T kl", "kl = T(0.5) * (mu * mu + expm1(logvar) - logvar)")
 def kl_to_standard(mu, logvar):
     """KL(N(mu, sigma^2) || N(0, 1)). Kingma and Welling 2014, appendix B."""
     # expm1(t) = exp(t) - 1 without the cancellation that would make it negative near the prior
-    return 0.5 * (mu * mu + array_module(logvar).expm1(logvar) - logvar)
+    return 0.5 * (mu * mu + np.expm1(logvar) - logvar)
 
 
 def kl_to_standard_grad(mu, logvar):
     """Its gradients (dmu, dlogvar)."""
+    return mu, _kl_dlogvar(logvar)
+
+
+@fused("T logvar", "T dlogvar", "dlogvar = T(0.5) * expm1(logvar)")
+def _kl_dlogvar(logvar):
     # kl = (mu^2 + exp(logvar) - 1 - logvar) / 2
-    return mu, 0.5 * array_module(logvar).expm1(logvar)
+    return 0.5 * np.expm1(logvar)
 
 
 def kl_divergence(mu_q, logvar_q, mu_p, logvar_p):

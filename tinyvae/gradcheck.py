@@ -10,17 +10,8 @@ import sys
 import numpy as np
 
 from tinyvae import gaussian, networks, schedules
-from tinyvae.layers import (
-    Conv2d,
-    ConvTranspose2d,
-    Flatten,
-    Linear,
-    ReLU,
-    Reshape,
-    Sequential,
-    Sigmoid,
-    Tanh,
-)
+from tinyvae.activations import ReLU, Sigmoid, Tanh
+from tinyvae.layers import Conv2d, ConvTranspose2d, Flatten, Linear, Reshape, Sequential
 from tinyvae.likelihoods import Bernoulli, Gaussian, LearnedGaussian
 from tinyvae.rng import generator
 

@@ -8,39 +8,15 @@ Names, argument order and weight shapes are PyTorch's; so are the initial weight
 """
 
 import math
+from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 
+from tinyvae.activations import ReLU, add_bias
 from tinyvae.backend import array_module
 from tinyvae.convolution import patches, patches_adjoint, positions, product_with_patches
-from tinyvae.module import Module, Parameter
-
-
-class Layer(Module):
-    """y = layer.forward(x), then once dx = layer.backward(dy), with dy = dLoss/dy."""
-
-    def forward(self, x):
-        raise NotImplementedError
-
-    def backward(self, dy):
-        raise NotImplementedError
-
-    def _consume(self, name):
-        """What forward kept under this name: each backward uses up one forward."""
-        if name not in vars(self):
-            raise RuntimeError(
-                f"{type(self).__name__}.backward: call forward first, once for every backward"
-            )
-        return vars(self).pop(name)
-
-    def _require(self, x, expected, features):
-        """Refuse an x that has not `features` rows (channels) and the axes of `expected`."""
-        if x.ndim != len(expected) or x.shape[0] != features:
-            axes = ", ".join(expected)
-            raise ValueError(
-                f"{type(self).__name__}: expected input ({axes}) with {expected[0]} = {features}, "
-                f"got shape {x.shape}"
-            )
+from tinyvae.module import Layer, Parameter
 
 
 class Linear(Layer):
@@ -58,9 +34,7 @@ class Linear(Layer):
     def forward(self, x):
         self._require(x, ("in_features", "N"), self.in_features)
         self._x = x
-        y = self.weight.value @ x
-        y += self.bias.value[:, None]
-        return y
+        return add_bias(self.weight.value @ x, self.bias.value[:, None], self.with_relu)
 
     def backward(self, dy):
         x = self._consume("_x")
@@ -107,13 +81,13 @@ class Conv2d(Layer):
         self._shape = x.shape
         self._patches = patches(x, *self.geometry)  # (in Kh Kw, Ho Wo N)
         y = _matrix(self.weight.value) @ self._patches
-        y += self.bias.value[:, None]
+        y = add_bias(y, self.bias.value[:, None], self.with_relu)
         return y.reshape(self.out_channels, ho, wo, n)
 
     def backward(self, dy):
         p = self._consume("_patches")
         # y = W @ patches(x) + b: a linear layer on patches
-        _matrix(self.weight.grad)[...] = product_with_patches(dy, p)  # dy @ p.T
+        product_with_patches(dy, p, out=_matrix(self.weight.grad))  # dy @ p.T
         dy = _matrix(dy)  # (out, Ho Wo N)
         _sum_columns(dy, out=self.bias.grad)
         if not self.needs_input_grad:
@@ -168,63 +142,15 @@ class ConvTranspose2d(Layer):
         self._x = x
         p = _matrix(self.weight.value).T @ _matrix(x)  # (out Kh Kw, H W N)
         y = patches_adjoint(p, (self.out_channels, ho, wo, n), *self.geometry)
-        y += self.bias.value[:, None, None, None]
-        return y
+        return add_bias(y, self.bias.value[:, None, None, None], self.with_relu)
 
     def backward(self, dy):
         x = self._consume("_x")
         # y = patches_adjoint(W.T @ x) + b
         dp = patches(dy, *self.geometry)  # (out Kh Kw, H W N)
-        _matrix(self.weight.grad)[...] = product_with_patches(x, dp)  # x @ dp.T
+        product_with_patches(x, dp, out=_matrix(self.weight.grad))  # x @ dp.T
         _sum_columns(_matrix(dy), out=self.bias.grad)
         return (_matrix(self.weight.value) @ dp).reshape(x.shape)
-
-
-class ReLU(Layer):
-    """y = max(x, 0), elementwise.
-
-    inplace=True: y is written over x, and dx over dy. That is for a Sequential, where both are
-    nobody else's, behind a layer that does not keep its output, as Linear and convolutions do not.
-    """
-
-    def __init__(self, inplace=False):
-        self.inplace = inplace
-
-    def forward(self, x):
-        # clip: NumPy's maximum with a scalar is not vectorized, and four times as slow by itself
-        self._y = array_module(x).clip(x, 0, math.inf, out=x if self.inplace else None)
-        return self._y
-
-    def backward(self, dy):
-        y = self._consume("_y")
-        # y = max(x, 0): the gradient passes where x was positive
-        return array_module(dy).multiply(dy, y > 0, out=dy if self.inplace else None)
-
-
-class Sigmoid(Layer):
-    """y = 1 / (1 + exp(-x)), elementwise, without overflow for any x."""
-
-    def forward(self, x):
-        self._y = sigmoid(x)
-        return self._y
-
-    def backward(self, dy):
-        y = self._consume("_y")
-        # y' = y (1 - y)
-        return dy * (y * (1 - y))
-
-
-class Tanh(Layer):
-    """y = tanh(x), elementwise."""
-
-    def forward(self, x):
-        self._y = array_module(x).tanh(x)
-        return self._y
-
-    def backward(self, dy):
-        y = self._consume("_y")
-        # y' = 1 - y^2
-        return dy * (1 - y * y)
 
 
 class Reshape(Layer):
@@ -249,10 +175,16 @@ class Flatten(Reshape):
 
 
 class Sequential(Layer):
-    """Layers one after the other; its children are named "0", "1", ..."""
+    """Layers one after the other; its children are named "0", "1", ...
+
+    A ReLU in place behind a layer with a bias is done by that layer: on a GPU in a single kernel.
+    """
 
     def __init__(self, *layers):
         self.layers = layers
+        for layer, behind in pairwise(layers):
+            if hasattr(layer, "bias") and isinstance(behind, ReLU) and behind.inplace:
+                layer.with_relu = behind.is_done = True
 
     def named_children(self):
         return ((str(i), layer) for i, layer in enumerate(self.layers))
@@ -268,13 +200,6 @@ class Sequential(Layer):
             if dy is None:  # a first layer
                 break
         return dy
-
-
-def sigmoid(x):
-    """1 / (1 + exp(-x)), accurate in both tails: only exp(-|x|) is ever taken."""
-    xp = array_module(x)
-    # = exp(x) / (1 + exp(x)) where x < 0, and 1 / (1 + exp(-x)) elsewhere
-    return xp.exp(xp.clip(x, -math.inf, 0)) / (1 + xp.exp(-xp.abs(x)))
 
 
 def _uniform(rng, shape, fan_in):
@@ -296,7 +221,12 @@ def _pair(value, least):
 def _sum_columns(y, out):
     """out = y.sum(axis=1), as a product with ones: three times as fast by itself."""
     xp = array_module(y)
-    xp.matmul(y, xp.ones(y.shape[1], dtype=y.dtype), out=out)
+    xp.matmul(y, _ones(xp, y.shape[1], y.dtype), out=out)
+
+
+@lru_cache(maxsize=16)
+def _ones(xp, size, dtype):
+    return xp.ones(size, dtype=dtype)
 
 
 def _matrix(x):

@@ -9,8 +9,8 @@ import math
 import numpy as np
 
 from tinyvae import gaussian
-from tinyvae.backend import array_module
-from tinyvae.layers import sigmoid
+from tinyvae.activations import sigmoid
+from tinyvae.backend import array_module, fused
 from tinyvae.module import Module, Parameter
 
 
@@ -22,15 +22,11 @@ class Bernoulli(Module):
     """
 
     def log_prob(self, x, logits):
-        # log p = x log s(l) + (1 - x) log(1 - s(l)) = x l - log(1 + exp(l))
-        xp = array_module(logits)
-        softplus = xp.clip(logits, 0, math.inf) + xp.log1p(xp.exp(-xp.abs(logits)))
-        return (x * logits - softplus).sum(axis=0)
+        return _bernoulli_log_prob(x, logits).sum(axis=0)
 
     def backward(self, dlog_prob, x, logits):
         """dlogits from the gradient dlog_prob of the loss with respect to log_prob."""
-        # log p = x l - log(1 + exp(l)), and the softplus has the derivative s(l)
-        return dlog_prob * (x - sigmoid(logits))
+        return _bernoulli_backward(x, logits, dlog_prob)
 
     def mean(self, logits):
         return sigmoid(logits)
@@ -38,6 +34,27 @@ class Bernoulli(Module):
     def sample(self, logits, rng):
         uniform = rng.random(logits.shape, dtype=np.float32)
         return (array_module(logits).asarray(uniform) < sigmoid(logits)).astype(logits.dtype)
+
+
+@fused(
+    "T x, T l",
+    "T log_prob",
+    "log_prob = x * l - (max(l, T(0)) + log1p(exp(-abs(l))))",
+)
+def _bernoulli_log_prob(x, logits):
+    # log p = x log s(l) + (1 - x) log(1 - s(l)) = x l - log(1 + exp(l))
+    softplus = np.clip(logits, 0, math.inf) + np.log1p(np.exp(-np.abs(logits)))
+    return x * logits - softplus
+
+
+@fused(
+    "T x, T l, T dlog_prob",
+    "T dlogits",
+    "dlogits = dlog_prob * (x - exp(min(l, T(0))) / (T(1) + exp(-abs(l))))",
+)
+def _bernoulli_backward(x, logits, dlog_prob):
+    # log p = x l - log(1 + exp(l)), and the softplus has the derivative s(l)
+    return dlog_prob * (x - sigmoid(logits))
 
 
 class Gaussian(Module):

@@ -1,4 +1,4 @@
-"""What has parameters: `Parameter`, and `Module`, which finds, names, gathers and saves them.
+"""What has parameters: `Parameter`; `Module`, which finds, names, gathers and saves them; `Layer`.
 
 All parameters of a model lie in one vector `theta`, their gradients in one vector `grad`; the
 `value` and `grad` of a parameter are views into them. So an optimizer is arithmetic on vectors.
@@ -90,3 +90,32 @@ class Module:
                 raise ValueError(f"state_dict: {name} must have shape {expected}, got {got}")
         for name, parameter in parameters.items():
             parameter.value[...] = array_module(parameter.value).asarray(arrays[name])
+
+
+class Layer(Module):
+    """y = layer.forward(x), then once dx = layer.backward(dy), with dy = dLoss/dy."""
+
+    with_relu = False  # a layer with a bias may do the ReLU behind it, too: see Sequential
+
+    def forward(self, x):
+        raise NotImplementedError
+
+    def backward(self, dy):
+        raise NotImplementedError
+
+    def _consume(self, name):
+        """What forward kept under this name: each backward uses up one forward."""
+        if name not in vars(self):
+            raise RuntimeError(
+                f"{type(self).__name__}.backward: call forward first, once for every backward"
+            )
+        return vars(self).pop(name)
+
+    def _require(self, x, expected, features):
+        """Refuse an x that has not `features` rows (channels) and the axes of `expected`."""
+        if x.ndim != len(expected) or x.shape[0] != features:
+            axes = ", ".join(expected)
+            raise ValueError(
+                f"{type(self).__name__}: expected input ({axes}) with {expected[0]} = {features}, "
+                f"got shape {x.shape}"
+            )

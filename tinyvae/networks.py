@@ -4,16 +4,9 @@ A trunk turns images into features; a decoder turns codes into what the likeliho
 means. Every network draws its initial weights from `rng`, in the order of its layers.
 """
 
+from tinyvae.activations import ReLU
 from tinyvae.errors import UserError
-from tinyvae.layers import (
-    Conv2d,
-    ConvTranspose2d,
-    Flatten,
-    Linear,
-    ReLU,
-    Reshape,
-    Sequential,
-)
+from tinyvae.layers import Conv2d, ConvTranspose2d, Flatten, Linear, Reshape, Sequential
 from tinyvae.likelihoods import Bernoulli, LearnedGaussian
 from tinyvae.models.autoencoder import Autoencoder
 from tinyvae.models.vae import VAE, GaussianEncoder

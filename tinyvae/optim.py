@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 
-from tinyvae.backend import array_module
+from tinyvae.backend import array_module, fused
 
 # NumPy updates theta in blocks that stay in the cache (docs/performance.md says what it buys).
 BLOCK = 1 << 18
@@ -54,23 +54,33 @@ class Adam:
         # go into two: lr m^ / (sqrt(v^) + eps) = rate M / (sqrt(V) + small).
         mean1, mean2 = (1 - beta1) / (1 - beta1**t), (1 - beta2) / (1 - beta2**t)
         rate, small = self.lr * mean1 / math.sqrt(mean2), self.eps / math.sqrt(mean2)
-        xp = array_module(self.model.theta)
 
         def update(theta, grad, M, V):
-            M *= beta1
-            M += grad
-            V *= beta2
-            V += grad * grad
-            # theta -= rate * M / (sqrt(V) + small), all in one new array
-            change = xp.sqrt(V)
-            change += small
-            xp.divide(M, change, out=change)
-            change *= rate
-            theta -= change
+            _adam(grad, beta1, beta2, rate, small, theta, M, V)
 
         _each_block(
             run, update, self.model.theta, self.model.grad, self.state["M"], self.state["V"]
         )
+
+
+@fused(
+    "T grad, T beta1, T beta2, T rate, T small",
+    "T theta, T M, T V",
+    """M = M * beta1 + grad;
+    V = V * beta2 + grad * grad;
+    theta -= M / (sqrt(V) + small) * rate""",
+)
+def _adam(grad, beta1, beta2, rate, small, theta, M, V):
+    M *= beta1
+    M += grad
+    V *= beta2
+    V += grad * grad
+    # theta -= rate * M / (sqrt(V) + small), all in one new array
+    change = np.sqrt(V)
+    change += small
+    np.divide(M, change, out=change)
+    change *= rate
+    theta -= change
 
 
 def _positive(lr):

@@ -11,7 +11,7 @@ from threading import Thread
 from threadpoolctl import threadpool_limits
 
 from tinyvae.backend import array_module
-from tinyvae.models.base import objective
+from tinyvae.models.base import Loss
 
 
 class Threads:
@@ -102,17 +102,19 @@ class DataParallel:
         def backward(replica, share):
             replica.terms_backward(share, share * dkl)
 
+        def mean(terms):
+            """Over the batch: that over its parts, weighed by their share of it."""
+            return sum(share * term for share, term in zip(shares, terms, strict=True))
+
         def add(total, *others):
             for other in others:
                 total += other
 
-        # The mean over a batch is the mean over its parts, weighed by their share of it.
-        reconstructions, kls = zip(*run(forward, replicas, parts, *noise), strict=True)
-        reconstruction, kl = (
-            sum(share * term for share, term in zip(shares, terms, strict=True))
-            for terms in (reconstructions, kls)
-        )
-        loss, dkl = objective(reconstruction, kl, beta, free_bits)
+        terms = run(forward, replicas, parts, *noise)
+        if len(terms) > 1:
+            terms = [map(mean, zip(*terms, strict=True))]
+        loss = Loss(*terms[0], beta, free_bits)
+        dkl = loss.dkl
         run(backward, replicas, shares)
         run(add, *(xp.array_split(replica.grad, self.threads.count) for replica in replicas))
         return loss

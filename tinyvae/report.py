@@ -41,7 +41,7 @@ def draw_figures(trainer, metrics):
     model, data, config = trainer.model, trainer.data, trainer.config
     named = f"{config.model.upper()}, {config.network}, z = {config.latent_dim}, {data.name}"
     rng = generator(config.seed, "figures")
-    test = to_float(trainer.test_images[:5000])
+    test = to_float(to_host(trainer.test_images[:5000]))
     codes = np.concatenate([_codes(model, x) for x in np.array_split(test, 10)])
 
     if trainer.history:

@@ -4,8 +4,6 @@ A schedule is a function from the number of steps done to the weight. Everything
 posterior collapse, or for a chosen rate: see docs/elbo.md.
 """
 
-import math
-
 from tinyvae.backend import array_module
 
 
@@ -38,6 +36,9 @@ def free_bits(kl, floor):
 
 
 def free_bits_grad(kl, floor):
-    """Its gradient (L,): 1 where the dimension is above the floor, 0 where the floor is active."""
-    # max(floor, kl_d); at floor = 0 no floor is active, even where kl_d has reached 0
-    return (kl > (floor if floor > 0 else -math.inf)).astype(kl.dtype)
+    """Its gradient: (L,), 1 where the dimension is above the floor, 0 where the floor is active.
+
+    For all dimensions the number 1 if floor = 0, even where kl_d has reached 0.
+    """
+    # max(floor, kl_d)
+    return (kl > floor).astype(kl.dtype) if floor > 0 else 1.0

@@ -8,10 +8,7 @@ import csv
 import io
 import math
 import platform
-import signal
-import threading
 import time
-from contextlib import contextmanager
 from dataclasses import asdict
 
 import numpy as np
@@ -24,6 +21,7 @@ from tinyvae.data.batches import binarize, minibatches, to_float
 from tinyvae.diagnosis import all_finite, first_not_finite
 from tinyvae.errors import UserError
 from tinyvae.evaluation import evaluate
+from tinyvae.interrupt import interrupt_flag
 from tinyvae.models.vae import VAE
 from tinyvae.networks import make_model
 from tinyvae.optim import SGD, Adam
@@ -57,8 +55,9 @@ class Trainer:
         self.optimizer = optimizers[config.optimizer](self.model, lr=config.lr)
         self.threads = Threads((config.threads or THREADS[config.network]) if xp is np else 1)
         self.parallel = DataParallel(self.model, self.threads)
-        self.test_images = binarize(
-            data.test_images, config.binarize, generator(config.seed, "binarize test")
+        self.train_images = None  # as bytes on the model's device: see _draw
+        self.test_images = xp.asarray(
+            binarize(data.test_images, config.binarize, generator(config.seed, "binarize test"))
         )
         self.steps_per_epoch = -(-len(data.train_images) // config.batch_size)
         anneal_steps = config.kl_anneal * self.steps_per_epoch
@@ -77,21 +76,28 @@ class Trainer:
     def fit(self):
         """Train until config.epochs are done, or until Ctrl-C; saved in either case.
 
-        Raises Diverged, leaving the last checkpoint, if the loss or the gradient is not finite.
+        Raises Diverged, leaving the last checkpoint, if the loss or the gradient is not finite, and
+        UserError if memory runs out, that of a GPU or the machine's.
         """
         self.save()
         ignored = np.errstate(over="ignore", invalid="ignore")  # every step looks for itself
-        with ignored, _interrupt_flag() as interrupted:
+        with ignored, interrupt_flag() as interrupted:
             while not self.finished and not interrupted.is_set():
-                self._run_epoch(interrupted)
+                try:
+                    self._run_epoch(interrupted)
+                except MemoryError as error:  # CuPy's OutOfMemoryError is one
+                    raise UserError(
+                        f"out of memory at a batch size of {self.config.batch_size} ({error}); "
+                        "lower --batch-size or --samples and train anew"
+                    ) from error
                 self.save()
 
     def _run_epoch(self, interrupted):
         """Do the steps of the epoch that are still to be done; all of them: add its row."""
         start = time.perf_counter() - self.seconds
-        xp, n = array_module(self.model.theta), len(self.data.train_images)
+        n = len(self.data.train_images)
         epoch, done = divmod(self.step, self.steps_per_epoch)
-        images, eps, batches = self._draw(epoch)
+        eps, batches = self._draw(epoch)
         bar = tqdm(
             total=n,
             initial=min(n, done * self.config.batch_size),
@@ -99,39 +105,48 @@ class Trainer:
             unit=" images",
             mininterval=0.5,
         )
-        sums = xp.asarray(self.sums)
+        losses, sizes = [], []
         with bar, self.threads:
-            for index in batches[done:]:
-                loss = self._train_step(*self._minibatch(images, eps, index))
-                sums += len(index) * xp.stack([loss.reconstruction, loss.kl.sum()])
+            for first, index in batches[done:]:
+                loss = self._train_step(*self._minibatch(eps, first, index))
+                losses.append(loss)
+                sizes.append(len(index))
                 bar.update(len(index))
                 if self._look():
                     self._show(bar, loss)
                 if interrupted.is_set():
                     tqdm.write("stopping: saving, then measuring (Ctrl-C again: stop at once)")
                     break
-        self.sums = to_host(sums)
+        for size, (reconstruction, *kl) in zip(sizes, _terms(losses), strict=True):
+            self.sums = self.sums + [size * reconstruction, size * sum(kl)]
         if not all_finite(self.sums, self.model.theta):  # of steps that nobody looked at
             raise self._diverged(lambda: None)
         self.seconds = time.perf_counter() - start
         if self.step % self.steps_per_epoch == 0:
-            self._end_epoch(epoch + 1, start, images)
+            self._end_epoch(epoch + 1, start)
 
     def _draw(self, epoch):
-        """What an epoch draws: its images, the noise (None for an autoencoder), the minibatches."""
-        config, seed, images = self.config, self.config.seed, self.data.train_images
-        xp, n = array_module(self.model.theta), len(images)
+        """What an epoch draws: the noise in the order of the steps (None for an autoencoder), and
+        each minibatch: where it begins in this order, and which images it takes.
+
+        Only if they are binarized by chance, the images are drawn too, and sent to the device.
+        """
+        config, seed = self.config, self.config.seed
+        xp, n = array_module(self.model.theta), len(self.data.train_images)
+        if self.train_images is None or config.binarize == "dynamic":
+            rng = generator(seed, "binarize", epoch)
+            self.train_images = xp.asarray(binarize(self.data.train_images, config.binarize, rng))
+        batches = list(minibatches(n, config.batch_size, seed, epoch, xp))
         eps = None
         if isinstance(self.model, VAE):
             shape = (config.samples, n, config.latent_dim)
-            eps = generator(seed, "noise", epoch).standard_normal(shape, np.float32)
-            eps = xp.asarray(eps)
-        images = binarize(images, config.binarize, generator(seed, "binarize", epoch))
-        return xp.asarray(images), eps, list(minibatches(n, config.batch_size, seed, epoch))
+            eps = xp.asarray(generator(seed, "noise", epoch).standard_normal(shape, np.float32))
+            eps = eps[:, xp.concatenate(batches)]
+        return eps, [(i * config.batch_size, index) for i, index in enumerate(batches)]
 
-    def _minibatch(self, images, eps, index):
-        index = array_module(self.model.theta).asarray(index)
-        return to_float(images[index]), None if eps is None else eps[:, index]
+    def _minibatch(self, eps, first, index):
+        x = to_float(self.train_images[index])
+        return x, None if eps is None else eps[:, first : first + len(index)]
 
     def _train_step(self, x, eps):
         loss = self._gradient(self.parallel, x, eps)
@@ -167,12 +182,12 @@ class Trainer:
             numbers |= {"reconstruction": float(loss.reconstruction), "KL": float(loss.kl.sum())}
         bar.set_postfix({k: f"{v:.1f}" for k, v in numbers.items()}, refresh=False)
 
-    def _end_epoch(self, epoch, start, train_images):
+    def _end_epoch(self, epoch, start):
         """Add the epoch's row: train is the mean during the epoch, test the model after it."""
-        n = len(train_images)
+        n = len(self.train_images)
         train = self.sums / n
         probe = evaluate(
-            self.model, _spread(train_images, n // TRAINED_PER_PROBE), self.config.seed
+            self.model, _spread(self.train_images, n // TRAINED_PER_PROBE), self.config.seed
         )
         test = evaluate(
             self.model, _spread(self.test_images, n // TRAINED_PER_TEST), self.config.seed
@@ -260,6 +275,15 @@ class Trainer:
         }
 
 
+def _terms(losses):
+    """The reconstruction and each dimension's KL of all losses, (steps, 1 + L): one download."""
+    if not losses:
+        return []
+    xp = array_module(losses[0].reconstruction)
+    reconstruction = xp.stack([loss.reconstruction for loss in losses])[:, None]
+    return to_host(xp.concatenate([reconstruction, xp.stack([loss.kl for loss in losses])], axis=1))
+
+
 def _spread(images, count):
     """At least `count` of the images, and LEAST, evenly spaced; all, where there are no more."""
     return images[:: max(1, len(images) // max(count, LEAST))]
@@ -267,22 +291,3 @@ def _spread(images, count):
 
 def _below(prefix, arrays):
     return {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
-
-
-@contextmanager
-def _interrupt_flag():
-    """While this lasts, the first Ctrl-C only sets the event it yields; a second one interrupts."""
-    event = threading.Event()
-
-    def note(signum, frame):
-        event.set()
-        signal.signal(signal.SIGINT, before)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield event  # only the main thread may handle signals
-        return
-    before = signal.signal(signal.SIGINT, note)
-    try:
-        yield event
-    finally:
-        signal.signal(signal.SIGINT, before)

@@ -5,6 +5,7 @@ Images stay bytes until the last moment, a quarter of their size as numbers.
 
 import numpy as np
 
+from tinyvae.backend import array_module
 from tinyvae.errors import UserError
 from tinyvae.rng import generator
 
@@ -30,27 +31,29 @@ def binarize(images, mode, rng=None):
     return white * np.uint8(255)
 
 
-def minibatches(n, batch_size, seed, epoch):
-    """Yield index arrays that visit n shuffled examples once each; the last one may be shorter.
+def minibatches(n, batch_size, seed, epoch, xp=np):
+    """Yield index arrays of xp that visit n shuffled examples once each; the last may be shorter.
 
     The order depends on seed and epoch alone. Raises UserError for a batch size below 1.
     """
     if batch_size < 1:
         raise UserError(f"expected a batch size of at least 1, got {batch_size}")
-    order = generator(seed, "shuffle", epoch).permutation(n)
+    order = xp.asarray(generator(seed, "shuffle", epoch).permutation(n))
     for start in range(0, n, batch_size):
         yield order[start : start + batch_size]
 
 
 def to_float(images, dtype=np.float32):
-    """uint8 images, NumPy's or CuPy's, as numbers in [0, 1] of this dtype.
+    """uint8 images (N, ...), NumPy's or CuPy's, as numbers in [0, 1] of this dtype.
 
-    Raises TypeError for images that are not uint8.
+    In memory the batch is the last axis, as models want it. Raises TypeError for images that are
+    not uint8.
     """
     _require_bytes(images)
-    x = images.astype(dtype)
-    x /= 255  # a Python scalar, so float32 stays float32
-    return x
+    xp = array_module(images)
+    x = xp.empty((*images.shape[1:], len(images)), dtype=dtype)
+    xp.divide(xp.moveaxis(images, 0, -1), 255, out=x, dtype=dtype)
+    return xp.moveaxis(x, -1, 0)
 
 
 def entropy_floor(images):

@@ -6,7 +6,7 @@ Nothing says where codes lie, so a code drawn at random is nobody's: that is wha
 import numpy as np
 
 from tinyvae.backend import array_module
-from tinyvae.models.base import Model, as_vectors, batch_first, objective
+from tinyvae.models.base import Loss, Model, as_vectors, batch_first
 
 
 class Autoencoder(Model):
@@ -26,7 +26,8 @@ class Autoencoder(Model):
 
     def loss(self, x):
         """Loss of images x (N, C, H, W) in [0, 1]: the mean of -log p(x | z = encoder(x))."""
-        loss, self._dkl = objective(*self.terms(x))
+        loss = Loss(*self.terms(x))
+        self._dkl = loss.dkl
         return loss
 
     def terms(self, x):

@@ -5,7 +5,8 @@ it last. A model turns its input once, on the way in, and its output once, on th
 """
 
 import math
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -14,18 +15,24 @@ from tinyvae.backend import array_module
 from tinyvae.module import Module
 
 
-class Loss(NamedTuple):
-    """Nats per example, means over the batch; scalars in float64, on the device of the model."""
+@dataclass(frozen=True)
+class Loss:
+    """Nats per example, means over the batch; in float64, on the device of the model."""
 
-    total: Any  # what is minimised
-    reconstruction: Any  # -log p(x|z)
+    reconstruction: Any  # -log p(x|z), a scalar
     kl: Any  # (L,): each latent dimension's KL, unweighted; empty for an autoencoder
+    beta: float = 1.0
+    free_bits: float = 0.0
 
+    @property
+    def total(self):
+        """What is minimised, a scalar; computed when asked for, as a step does without it."""
+        return self.reconstruction + self.beta * schedules.free_bits(self.kl, self.free_bits)
 
-def objective(reconstruction, kl, beta=1.0, free_bits=0.0):
-    """From the terms, means over a batch, to its Loss and the gradient of total in kl, (L,)."""
-    total = reconstruction + beta * schedules.free_bits(kl, free_bits)
-    return Loss(total, reconstruction, kl), beta * schedules.free_bits_grad(kl, free_bits)
+    @property
+    def dkl(self):
+        """The gradient of total with respect to kl: (L,), or a number for all dimensions."""
+        return self.beta * schedules.free_bits_grad(self.kl, self.free_bits)
 
 
 class Model(Module):
@@ -34,7 +41,7 @@ class Model(Module):
     def __init__(self, encoder, decoder, likelihood):
         self.encoder, self.decoder, self.likelihood = encoder, decoder, likelihood
         self._pending = None  # what terms keeps for terms_backward
-        self._dkl = None  # what loss keeps for backward: the gradient of the total in kl
+        self._dkl = None  # what loss keeps for backward
         self.to()
 
     def terms(self, *inputs):

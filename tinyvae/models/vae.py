@@ -15,7 +15,7 @@ from tinyvae.gaussian import (
     reparameterize_backward,
 )
 from tinyvae.layers import Linear
-from tinyvae.models.base import Model, as_vectors, batch_first, objective
+from tinyvae.models.base import Loss, Model, as_vectors, batch_first
 from tinyvae.module import Module
 
 
@@ -63,9 +63,8 @@ class VAE(Model):
                 f"eps must be (samples >= 1, {len(x)}, {self.latent_dim}), got {eps.shape}"
             )
         samples, n, latent_dim = eps.shape
-        x = self._inward(x, "N", "C", "H", "W")
-        eps = self._inward(eps.reshape(samples * n, latent_dim), "S N", "L")
-        eps = eps.reshape(latent_dim, samples, n)  # (L, S, N)
+        x, xp = self._inward(x, "N", "C", "H", "W"), array_module(self.theta)
+        eps = xp.moveaxis(xp.asarray(eps, dtype=self.theta.dtype), -1, 0)  # (L, S, N)
 
         mu, logvar = self._encode(x)  # (L, N)
         z = reparameterize(mu[:, None], logvar[:, None], eps)  # (L, S, N)
@@ -81,7 +80,8 @@ class VAE(Model):
         free bits it is an unbiased estimate of the negative ELBO. The pixels' range is not checked,
         as that would make a GPU wait.
         """
-        loss, self._dkl = objective(*self.terms(x, eps), beta, free_bits)
+        loss = Loss(*self.terms(x, eps), beta, free_bits)
+        self._dkl = loss.dkl
         return loss
 
     def terms(self, x, eps):
@@ -102,9 +102,11 @@ class VAE(Model):
         dz = self.decoder.backward(doutput.reshape(output.shape)).reshape(eps.shape)  # (L, S, N)
         # z = mu + std * eps; all samples of an image share mu and logvar, so they add up
         dmu, dlogvar = reparameterize_backward(dz, logvar[:, None], eps)
-        dmu, dlogvar = dmu.sum(axis=1), dlogvar.sum(axis=1)  # (L, N)
+        dmu, dlogvar = _add_up(dmu), _add_up(dlogvar)  # (L, N)
         # kl = mean over the batch of KL_d, for each latent dimension d
-        dkl = (dkl / n).astype(mu.dtype)[:, None]  # (L, 1)
+        dkl = dkl / n
+        if not isinstance(dkl, float):  # (L,), and not one number for all
+            dkl = dkl.astype(mu.dtype)[:, None]  # (L, 1)
         dkl_dmu, dkl_dlogvar = kl_to_standard_grad(mu, logvar)
         dmu += dkl * dkl_dmu
         dlogvar += dkl * dkl_dlogvar
@@ -122,3 +124,8 @@ class VAE(Model):
         log_pz = log_density(z, zero, zero).sum(axis=0)
         log_qz = log_density(z, mu[:, None], logvar[:, None]).sum(axis=0)
         return log_px + log_pz - log_qz
+
+
+def _add_up(gradients):
+    """The sum over samples, (L, S, N) -> (L, N); of a single one without a copy."""
+    return gradients[:, 0] if gradients.shape[1] == 1 else gradients.sum(axis=1)
