@@ -17,7 +17,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.ticker import MaxNLocator
-from step import LATENT_DIM, inputs
+from variants import LATENT_DIM, inputs
 
 from tinyvae import Adam, get_backend, make_model
 from tinyvae.config import Config

@@ -6,17 +6,17 @@ import os
 
 import pytest
 import step
+import variants
 
 from tinyvae import make_model
 
-OPTIONS = {"network": "mlp", "batch_size": 6, "threads": 2, "rounds": 2}
+OPTIONS = {"backend": "numpy", "network": "mlp", "batch_size": 6, "threads": 2, "rounds": 2}
 
 
 def compared(monkeypatch, **options):
     """The report of a short run without PyTorch, whether it is installed or not."""
     monkeypatch.setattr(step.importlib.util, "find_spec", lambda name: None)
     monkeypatch.setattr(step, "PAUSE", 0)
-    monkeypatch.setattr(step, "SQUARE", 64)
     return step.compare(argparse.Namespace(**OPTIONS | options))
 
 
@@ -51,8 +51,10 @@ def test_operations_of_the_tutorials_network():
     """docs/convolution.md counts 3,540,224 multiplications an image, 56,448 in the first layer."""
     heads_and_all, first, gflop = 3_540_224, 56_448, 2e-9
     model = make_model()
-    forward = step.product_gflop(model, "reconstruct")
+    forward = variants.product_gflop(model, "reconstruct")
     assert forward == pytest.approx(gflop * heads_and_all)
-    assert step.product_gflop(model, "step") == pytest.approx(gflop * (3 * heads_and_all - first))
+    assert variants.product_gflop(model, "step") == pytest.approx(
+        gflop * (3 * heads_and_all - first)
+    )
     decoder = 20 * 256 + 256 * 3136 + 903_168 + first
-    assert step.product_gflop(model, "sample") == pytest.approx(gflop * decoder)
+    assert variants.product_gflop(model, "sample") == pytest.approx(gflop * decoder)
