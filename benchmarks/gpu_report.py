@@ -1,4 +1,4 @@
-"""Everything there is to know of a GPU, measured unattended and written to docs/gpu.md.
+"""Everything there is to know of a GPU, measured unattended, written to docs/gpu_measured.md.
 
     python benchmarks/gpu_report.py --data-dir FOLDER_WITH_MNIST    # some ten minutes
 
@@ -18,13 +18,14 @@ import numpy as np
 from variants import LATENT_DIM, inputs
 
 from tinyvae import get_backend, make_model, to_host
+from tinyvae.backend import device_name
 from tinyvae.command_line import Parser, exit_code, load_data
 from tinyvae.config import Config
 from tinyvae.module import Layer
 from tinyvae.training import Trainer
 
 ROOT = Path(__file__).parent.parent
-PAGE = ROOT / "docs" / "gpu.md"
+PAGE = ROOT / "docs" / "gpu_measured.md"
 STEPS = (("conv", 128), ("conv", 32), ("conv", 512), ("mlp", 128))  # network and batch size
 EPOCHS = 20
 CLOSE = 1e-3  # nats: the most by which an epoch may differ
@@ -54,7 +55,7 @@ def device(xp):
     """What it all runs on."""
     runtime = xp.cuda.runtime
     return {
-        "name": runtime.getDeviceProperties(0)["name"].decode(),
+        "name": device_name(xp),
         "driver": runtime.driverGetVersion(),
         "runtime": runtime.runtimeGetVersion(),
         "cupy": xp.__version__,
@@ -134,16 +135,16 @@ def whole_run(xp, data):
     return {"seconds": seconds, "epochs": epochs, "test_total": trainer.history[-1]["test_total"]}
 
 
-PAGE_TEXT = """# On a GPU
+PAGE_TEXT = """# Measured on a GPU
 
-Measured by `python benchmarks/gpu_report.py` on one {name} (driver {driver}, CUDA {runtime}), with CuPy
-{cupy} and NumPy {numpy}. Data: {dataset}, {images} training images.
+Measured by `python benchmarks/gpu_report.py` on one {name} (driver {driver},
+CUDA {runtime}), with CuPy {cupy} and NumPy {numpy}. Data: {dataset}, {images} training images.
 
 - **Tests** marked `gpu`: {tests}.
-- **Training**: {epochs} epochs of the default model in {seconds:.1f} s, {epoch_seconds:.2f} s an epoch (median);
-  test loss {test_total:.2f} nats per image.
-- **The same as NumPy?** After one epoch with the same noise and order the losses differ by {difference:.1e}
-  nats; at most {close:.0e} are allowed: {verdict}.
+- **Training**: {epochs} epochs of the default model in {seconds:.1f} s, {epoch_seconds:.2f} s
+  an epoch (median); test loss {test_total:.2f} nats per image.
+- **The same as NumPy?** After one epoch with the same noise and order the losses differ by
+  {difference:.1e} nats; at most {close:.0e} are allowed: {verdict}.
 
 ## A step, in turns with PyTorch on the same card
 
@@ -160,7 +161,7 @@ The largest difference over the largest number, in one float32 step at batch 128
 
 
 def page(results):
-    """docs/gpu.md."""
+    """docs/gpu_measured.md."""
     training, epoch = results["training"], results["epoch"]
     difference = max(abs(epoch["cupy"][key] - epoch["numpy"][key]) for key in epoch["numpy"])
     variants = list(results["steps"][0]["variants"])

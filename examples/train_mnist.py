@@ -12,7 +12,7 @@ import sys
 from dataclasses import fields, replace
 from pathlib import Path
 
-from tinyvae.backend import get_backend
+from tinyvae.backend import device_name, get_backend
 from tinyvae.checkpoint import load_checkpoint
 from tinyvae.command_line import INTERRUPTED, Parser, exit_code, load_data
 from tinyvae.config import CHOICES, Config, flag
@@ -125,6 +125,7 @@ def run(given):
     xp = get_backend(given.get("backend", "numpy"))
     trainer = resume(given, xp) if "resume" in given else start(given, xp)
     data, config = trainer.data, trainer.config
+    print(f"computing with {xp.__name__} {xp.__version__} on {device_name(xp)}")
     print(
         f"data set: {data.name}, {len(data.train_images)} training and "
         f"{len(data.test_images)} test images"

@@ -240,7 +240,12 @@ cupy.ElementwiseKernel = ElementwiseKernel
 cupy.__version__ = NAMES["version"]
 cupy.ndarray = ndarray
 cupy.cuda = SimpleNamespace(
-    runtime=SimpleNamespace(CUDARuntimeError=CUDARuntimeError, getDeviceCount=lambda: 1)
+    runtime=SimpleNamespace(
+        CUDARuntimeError=CUDARuntimeError,
+        getDeviceCount=lambda: 1,
+        getDevice=lambda: 0,
+        getDeviceProperties=lambda device: {"name": b"Double of a GPU"},
+    )
 )
 
 

@@ -2,10 +2,11 @@ import ctypes
 import sys
 from types import SimpleNamespace
 
+import cupy_double
 import numpy as np
 import pytest
 
-from tinyvae.backend import array_module, get_backend, to_host
+from tinyvae.backend import array_module, device_name, get_backend, to_host
 from tinyvae.errors import UserError
 
 
@@ -22,6 +23,11 @@ def test_numpy_is_always_there(monkeypatch):
 def test_other_names_are_refused():
     with pytest.raises(UserError, match="backend must be numpy or cupy, got 'jax'"):
         get_backend("jax")
+
+
+def test_device_name(xp):
+    assert (device_name(xp) == "the CPU") == (xp is np)
+    assert device_name(cupy_double.cupy) == "Double of a GPU"
 
 
 def test_arrays_know_their_module_and_come_back(xp):

@@ -78,6 +78,14 @@ def get_backend(name):
     raise UserError(f"backend must be numpy or cupy, got {name!r}")
 
 
+def device_name(xp):
+    """What xp computes on, for people to read: "the CPU", or the name of the GPU."""
+    if xp is np:
+        return "the CPU"
+    runtime = xp.cuda.runtime
+    return runtime.getDeviceProperties(runtime.getDevice())["name"].decode()
+
+
 def _working_cupy():
     try:
         import cupy
