@@ -1,0 +1,82 @@
+"""Every mistake of the gallery (docs/bugs.md) is found by the test that the gallery names."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from tinyvae import activations, gaussian, make_model
+from tinyvae.bugs import BUGS, SKIP_CONNECTION, planted
+from tinyvae.gradcheck import TOLERANCE, check_model
+
+ROOT = Path(__file__).parent.parent
+every_bug = pytest.mark.parametrize("name", BUGS)
+
+
+@pytest.fixture(scope="module")
+def verdicts(tmp_path_factory):
+    """The named tests in a pytest of their own, by bug_plugin.py: {test: what is wrong, or ""}."""
+    report = tmp_path_factory.mktemp("verdicts") / "report.xml"
+    path = os.pathsep.join([str(ROOT), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")])
+    options = ["-p", "bug_plugin", "-p", "no:cacheprovider", f"--junitxml={report}"]
+    named = [bug.caught_by for bug in BUGS.values()]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *options, *named],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode in (0, 1), done.stdout + done.stderr  # all passed, or some failed
+    found = {}
+    for case in ElementTree.parse(report).iter("testcase"):
+        test = f"{case.get('classname').replace('.', '/')}.py::{case.get('name')}"
+        found[test] = "; ".join(child.get("message") for child in case)
+    return found
+
+
+@every_bug
+def test_the_named_test_finds_it(name, verdicts):
+    """It passes without the mistake, and what it asserts fails with it."""
+    assert verdicts[BUGS[name].caught_by] == ""
+
+
+@every_bug
+def test_what_a_gradient_check_says(name):
+    with planted(SKIP_CONNECTION), planted(BUGS[name]):
+        rng = np.random.default_rng(0)
+        x, eps = rng.random((3, 1, 28, 28)), rng.standard_normal((2, 3, 4))
+        error = check_model(make_model("vae", "mlp", 4), x, eps, rng=rng)
+    assert error > 1e-3 if BUGS[name].seen_by_gradcheck else error < TOLERANCE
+
+
+def test_a_chain_does_not_show_what_relu_overwrites():
+    rng = np.random.default_rng(0)
+    x, eps = rng.random((3, 1, 28, 28)), rng.standard_normal((2, 3, 4))
+    with planted(BUGS["overwritten by ReLU"]):
+        assert check_model(make_model("vae", "mlp", 4), x, eps, rng=rng) < TOLERANCE
+
+
+@every_bug
+def test_each_is_taken_out_again(name):
+    def now():
+        return [vars(owner)[what] for owner, what, _ in BUGS[name].patches]
+
+    before = now()
+    with planted(BUGS[name]):
+        assert now() == [replacement for _, _, replacement in BUGS[name].patches]
+    assert now() == before
+
+
+def test_who_has_imported_the_function_makes_the_mistake_too():
+    from tinyvae.models import vae
+
+    with planted(BUGS["std for variance"]):
+        assert vae.reparameterize is gaussian.reparameterize
+        assert float(vae.reparameterize(np.zeros(1), np.full(1, 2.0), 1.0)[0]) == np.exp(2.0)
+    assert float(vae.reparameterize(np.zeros(1), np.full(1, 2.0), 1.0)[0]) == np.exp(1.0)
+    assert activations._relu_backward(np.ones(1), np.zeros(1)) == 0
