@@ -1,122 +1,52 @@
-"""The linear-Gaussian laboratory: a VAE of tinyvae's parts whose log p(x) has a closed form.
+"""A VAE of tinyvae's parts against closed forms: the linear VAE of tinyvae.linear_gaussian.
 
-    z ~ N(0, I), x|z ~ N(W z + m, s2 I), so x ~ N(m, W W' + s2 I)
-    posterior N(M^-1 W'(x - m), s2 M^-1), M = W'W + s2 I; q(z|x) = N(V x + c, diag)
-
-log p(x, z) - log q(z|x) is quadratic in the noise, and the mean over the corners {-1, +1}^L has the
-normal distribution's moments up to the third order: with the corners as noise, means are exact.
-Tipping and Bishop 1999; Lucas, Tucker, Grosse and Norouzi 2019.
+Means over exact_noise are exact, as log p(x, z) - log q(z|x) is quadratic in the noise.
 """
-
-from itertools import product
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import logsumexp
-from scipy.stats import multivariate_normal
 
-from tinyvae import (
-    VAE,
-    Adam,
-    Flatten,
-    Gaussian,
-    GaussianEncoder,
-    Linear,
-    Reshape,
-    Sequential,
-    to_host,
-)
+from tinyvae import Gaussian, to_host
 from tinyvae.evaluation import log_likelihood
 from tinyvae.gradcheck import numerical_gradient, relative_error
+from tinyvae.linear_gaussian import (
+    LinearGaussian,
+    exact_elbo,
+    exact_noise,
+    kl_per_dimension,
+    linear_vae,
+    principal_components,
+    train,
+)
 
 SHAPE, D, L = (2, 1, 3), 6, 2
 SEEDS = st.integers(0, 10_000)
 
 
-class LinearModel:
-    """W (D, L), m (D,), s2, and log p(x) and the posterior that follow from them."""
-
-    def __init__(self, w, m, s2):
-        self.w, self.m, self.s2 = w, m, s2
-        self.precision = w.T @ w + s2 * np.eye(L)  # M
-
-    @classmethod
-    def random(cls, rng):
-        return cls(rng.standard_normal((D, L)), rng.standard_normal(D), rng.uniform(0.2, 2))
-
-    def log_p(self, x):
-        covariance = self.w @ self.w.T + self.s2 * np.eye(D)
-        return multivariate_normal(self.m, covariance).logpdf(x.reshape(-1, D))
-
-    def posterior_map(self):
-        """V of the posterior mean V (x - m)."""
-        return np.linalg.solve(self.precision, self.w.T)
-
-    def kl_to_posterior(self, x, mu, variance):
-        """KL(N(mu, diag variance) || p(z|x)) for each row of x and mu."""
-        precision = self.precision / self.s2  # of the posterior
-        off = mu - (x.reshape(-1, D) - self.m) @ self.posterior_map().T
-        _, log_determinant = np.linalg.slogdet(precision)
-        return 0.5 * (
-            np.einsum("ni,ij,nj->n", off, precision, off)
-            + np.diag(precision) @ variance
-            - L
-            - log_determinant
-            - np.log(variance).sum()
-        )
-
-    def vae(self, v, variance, xp=np):
-        """The VAE with this p and with q(z|x) = N(V (x - m), diag variance), in float64."""
-        model = empty_vae(self.s2, xp)
-        model.load_state_dict(
-            {
-                "encoder.mu.weight": v,
-                "encoder.mu.bias": -v @ self.m,
-                "encoder.logvar.weight": np.zeros((L, D)),
-                "encoder.logvar.bias": np.log(variance),
-                "decoder.0.weight": self.w,
-                "decoder.0.bias": self.m,
-            }
-        )
-        return model
-
-
-def empty_vae(s2, xp=np, seed=0):
-    rng = np.random.default_rng(seed)
-    encoder = GaussianEncoder(Flatten(), D, L, rng=rng)
-    decoder = Sequential(Linear(L, D, rng=rng), Reshape(*SHAPE))
-    return VAE(encoder, decoder, Gaussian(s2)).to(xp, np.float64)
+def random_model(rng):
+    return LinearGaussian(rng.standard_normal((D, L)), rng.standard_normal(D), rng.uniform(0.2, 2))
 
 
 def images(rng, n):
     return rng.standard_normal((n, *SHAPE))
 
 
-def corners(n):
-    """The same 2^L noises for each of n images, (2^L, n, L)."""
-    return np.array(list(product([-1.0, 1.0], repeat=L)))[:, None].repeat(n, axis=1)
-
-
-def exact_elbo(model, x):
-    """The ELBO of each image, by the model's own arithmetic and without sampling error."""
-    return to_host(model.log_weights(x, corners(len(x)))).mean(axis=0)
-
-
 @given(seed=SEEDS)
 def test_elbo_and_kl_to_the_posterior_add_up_to_log_p(xp, seed):
     """The second derivation of the ELBO, for any q whatever."""
     rng = np.random.default_rng(seed)
-    exact, x = LinearModel.random(rng), images(rng, 5)
+    exact, x = random_model(rng), images(rng, 5)
     v, variance = rng.standard_normal((L, D)), np.exp(rng.standard_normal(L))
-    model = exact.vae(v, variance, xp)
+    model = exact.vae(SHAPE, v, variance, xp)
     mu = (x.reshape(-1, D) - exact.m) @ v.T
     gap = exact.kl_to_posterior(x, mu, variance)
     assert (gap > 0).all()
     elbo = exact_elbo(model, x)
     np.testing.assert_allclose(elbo + gap, exact.log_p(x), rtol=1e-12, atol=1e-10)
-    loss = model.loss(x, corners(len(x)))
+    loss = model.loss(x, exact_noise(len(x), L))
     assert -float(loss.total) == pytest.approx(elbo.mean(), rel=1e-12, abs=1e-10)
 
 
@@ -125,35 +55,20 @@ def test_every_weight_is_log_p_where_q_is_the_posterior(xp, seed):
     """log p(x, z) - log q(z|x) does not depend on z then; W has orthogonal columns, as q must."""
     rng = np.random.default_rng(seed)
     orthogonal, _ = np.linalg.qr(rng.standard_normal((D, L)))
-    exact = LinearModel(orthogonal * rng.uniform(0.5, 2, L), rng.standard_normal(D), 0.7)
-    model = exact.vae(exact.posterior_map(), exact.s2 / np.diag(exact.precision), xp)
+    exact = LinearGaussian(orthogonal * rng.uniform(0.5, 2, L), rng.standard_normal(D), 0.7)
+    model = exact.vae(SHAPE, xp=xp)
     x, eps = images(rng, 5), 2 * rng.standard_normal((7, 5, L))
     log_w = to_host(model.log_weights(x, eps))
     assert log_w.shape == (7, 5)
     np.testing.assert_allclose(log_w, np.tile(exact.log_p(x), (7, 1)), rtol=1e-12, atol=1e-10)
 
 
-@given(seed=SEEDS)
-def test_gap_of_the_best_diagonal_q(xp, seed):
-    """log p - ELBO = (sum log M_ii - log|M|) / 2 for every x, and every other q does worse."""
-    rng = np.random.default_rng(seed)
-    exact, x = LinearModel.random(rng), images(rng, 5)
-    v, variance = exact.posterior_map(), exact.s2 / np.diag(exact.precision)
-    elbo = exact_elbo(exact.vae(v, variance, xp), x)
-    _, log_determinant = np.linalg.slogdet(exact.precision)
-    gap = 0.5 * (np.log(np.diag(exact.precision)).sum() - log_determinant)
-    np.testing.assert_allclose(exact.log_p(x) - elbo, gap, rtol=1e-9, atol=1e-10)
-    shift = 0.1 * rng.standard_normal((L, D))
-    for other in (exact.vae(v, 1.1 * variance, xp), exact.vae(v + shift, variance, xp)):
-        assert (exact_elbo(other, x) < elbo).all()
-
-
 def test_weights_are_unbiased_for_p(xp):
     """The mean of p(x, z) / q(z|x) over z ~ q is p(x): within 4 standard errors."""
     rng = np.random.default_rng(1)
-    exact, x = LinearModel.random(rng), images(rng, 3)
+    exact, x = random_model(rng), images(rng, 3)
     wide = 2 * exact.s2 * np.diag(np.linalg.inv(exact.precision))  # so that the variance is finite
-    model = exact.vae(exact.posterior_map(), wide, xp)
+    model = exact.vae(SHAPE, exact.posterior_map(), wide, xp)
     log_w = to_host(model.log_weights(x, rng.standard_normal((20_000, 3, L))))
     ratio = np.exp(log_w - exact.log_p(x))
     error = ratio.std(axis=0) / np.sqrt(len(ratio))
@@ -166,8 +81,8 @@ def test_bounds_rise_from_the_elbo_to_log_p(xp):
     rng = np.random.default_rng(2)
     pixels = rng.integers(0, 256, (400, *SHAPE), dtype=np.uint8)
     x = pixels / 255
-    exact = LinearModel(rng.standard_normal((D, L)), np.full(D, 0.5), 0.1)
-    model = exact.vae(0.8 * exact.posterior_map(), np.full(L, 0.3), xp)
+    exact = LinearGaussian(rng.standard_normal((D, L)), np.full(D, 0.5), 0.1)
+    model = exact.vae(SHAPE, 0.8 * exact.posterior_map(), np.full(L, 0.3), xp)
     elbo, log_p = exact_elbo(model, x), exact.log_p(x)
     assert (elbo < log_p).all()
 
@@ -182,8 +97,8 @@ def test_bounds_rise_from_the_elbo_to_log_p(xp):
 def test_bound_of_merged_samples_is_never_lower(xp):
     """Jensen's inequality, draw by draw: 2 K samples together beat two times K apart."""
     rng = np.random.default_rng(3)
-    exact, x = LinearModel.random(rng), images(rng, 4)
-    model = exact.vae(exact.posterior_map(), np.full(L, 0.5), xp)
+    exact, x = random_model(rng), images(rng, 4)
+    model = exact.vae(SHAPE, exact.posterior_map(), np.full(L, 0.5), xp)
     log_w = to_host(model.log_weights(x, rng.standard_normal((256, 4, L))))
     bounds = []
     for k in (1, 2, 16, 256):
@@ -214,23 +129,22 @@ def test_gradient_is_that_of_the_closed_form(xp, seed):
     """Loss and whole gradient against a formula that shares no code with tinyvae."""
     rng = np.random.default_rng(seed)
     x, s2 = images(rng, 5), rng.uniform(0.2, 2)
-    model = empty_vae(s2, xp)
+    model = linear_vae(SHAPE, L, Gaussian(s2), xp)
     theta = 0.7 * rng.standard_normal(model.theta.shape)
     model.theta[...] = xp.asarray(theta)
-    loss = model.loss(x, corners(5))
+    loss = model.loss(x, exact_noise(5, L))
     model.backward()
     assert float(loss.total) == pytest.approx(closed_form_loss(theta, x, s2), rel=1e-12)
     numerical = numerical_gradient(lambda: closed_form_loss(theta, x, s2), theta)
     assert relative_error(numerical, to_host(model.grad)) < 1e-7
 
 
-def principal_components(rng, n=40):
-    """Images, and the mean, eigenvalues and eigenvectors (descending) of their covariance."""
+def stretched_images(rng, n=40):
+    """Images whose covariance has eigenvalues far apart."""
     scales = np.array([3.0, 1.8, 1.0, 0.7, 0.5, 0.3])
     rotation, _ = np.linalg.qr(rng.standard_normal((D, D)))
     x = (rng.standard_normal((n, D)) * scales) @ rotation.T + rng.standard_normal(D)
-    values, vectors = np.linalg.eigh(np.cov(x.T, bias=True))
-    return x.reshape(n, *SHAPE), x.mean(axis=0), values[::-1], vectors[:, ::-1]
+    return x.reshape(n, *SHAPE)
 
 
 def likelihood_bound(values, s2):
@@ -243,11 +157,12 @@ def likelihood_bound(values, s2):
 
 def test_optimum_is_probabilistic_pca(xp):
     """There the ELBO is log p, the KL of dimension i log(l_i / s2) / 2, and the gradient zero."""
-    x, mean, values, vectors = principal_components(np.random.default_rng(4))
+    x = stretched_images(np.random.default_rng(4))
+    _, values, _ = principal_components(x)
     s2 = values[L:].mean()
-    exact = LinearModel(vectors[:, :L] * np.sqrt(values[:L] - s2), mean, s2)
-    model = exact.vae(exact.posterior_map(), s2 / values[:L], xp)
-    loss = model.loss(x, corners(len(x)))
+    exact = LinearGaussian.fit(x, L)
+    model = exact.vae(SHAPE, exact.posterior_map(), s2 / values[:L], xp)
+    loss = model.loss(x, exact_noise(len(x), L))
     model.backward()
     formula = -0.5 * (np.log(values[:L]).sum() + (D - L) * np.log(s2) + D + D * np.log(2 * np.pi))
     assert -float(loss.total) == pytest.approx(formula, abs=1e-10)
@@ -260,16 +175,11 @@ def test_optimum_is_probabilistic_pca(xp):
 @pytest.mark.parametrize("collapsed", [0, 1])
 def test_training_finds_the_principal_components(collapsed):
     """Adam reaches the closed-form optimum, and with s2 above l_2 exactly one unit collapses."""
-    x, _, values, _ = principal_components(np.random.default_rng(5))
+    x = stretched_images(np.random.default_rng(5))
+    _, values, _ = principal_components(x)
     s2 = values[L:].mean() if collapsed == 0 else (values[0] + values[1]) / 2
-    model, eps = empty_vae(s2), corners(len(x))
-    optimizer = Adam(model, lr=0.03)
-    for step in range(3000):
-        optimizer.lr = 0.03 * (1 - step / 3000)
-        loss = model.loss(x, eps)
-        model.backward()
-        optimizer.step()
-    assert -float(loss.total) == pytest.approx(likelihood_bound(values, s2), abs=1e-4)
-    expected = np.maximum(0, np.log(values[:L] / s2) / 2)
-    np.testing.assert_allclose(np.sort(loss.kl)[::-1], expected, atol=0.01)
-    assert (loss.kl < 0.01).sum() == collapsed
+    model = train(x, L, Gaussian(s2), steps=2000, lr=0.1)
+    assert exact_elbo(model, x).mean() == pytest.approx(likelihood_bound(values, s2), abs=1e-6)
+    kl = kl_per_dimension(model, x)
+    np.testing.assert_allclose(kl, np.maximum(0, np.log(values[:L] / s2) / 2), atol=1e-4)
+    assert (kl < 0.01).sum() == collapsed

@@ -1,0 +1,99 @@
+"""The linear VAE against probabilistic PCA, of which everything is known in closed form.
+
+Trained with Adam on images of 7x7 pixels, it must reach the largest likelihood there is, with a
+tight ELBO and a KL of log(l_i / s2) / 2 in dimension i, and lose dimension i if s2 is above l_i.
+
+python examples/exact_answers.py
+python examples/exact_answers.py --dataset digits
+"""
+
+import sys
+
+import numpy as np
+
+from tinyvae import Gaussian, LearnedGaussian, linear_gaussian, plots
+from tinyvae.checkpoint import write_json
+from tinyvae.experiment import experiment_parser, run_experiment
+from tinyvae.linear_gaussian import LinearGaussian, exact_elbo, kl_per_dimension
+
+SIZE, L = 7, 3  # pixels along a side, latent dimensions
+LR, STEPS = 0.1, 20_000
+RANDOM_W, IMAGES = 100, 50  # to try the formula of the gap on
+TICKS = [0.02, 0.05, 0.1, 0.2, 0.4]  # of s2
+
+
+def experiment(arguments, data, xp):
+    x = linear_gaussian.shrink(data.train_images, SIZE)
+    _, values, _ = linear_gaussian.principal_components(x)
+    best, training, runs = LinearGaussian.fit(x, L), [], []
+    most = float(best.log_p(x).mean())
+
+    def look(step, model):
+        exact = LinearGaussian.of(model)
+        log_p, elbo = exact.log_p(x).mean(), exact_elbo(model, x).mean()
+        row = {"step": step, "s2": exact.s2, "missing": most - log_p, "gap": log_p - elbo}
+        training.append({name: float(value) for name, value in row.items()})
+
+    def run(s2, likelihood, look=None):
+        model = linear_gaussian.train(x, L, likelihood, STEPS, LR, xp, look)
+        formula = np.maximum(0, np.log(values[:L] / s2) / 2)
+        kl = {"formula": formula.tolist(), "trained": kl_per_dimension(model, x).tolist()}
+        missing = LinearGaussian.fit(x, L, s2).log_p(x).mean() - exact_elbo(model, x).mean()
+        runs.append({"s2": float(s2), "missing": float(missing)} | kl)
+
+    run(best.s2, LearnedGaussian(), look)  # and with fixed s2, so that ever more collapse:
+    levels = np.array([best.s2, *values[L - 1 :: -1], 2 * values[0]])
+    for s2 in np.sqrt(levels[1:] * levels[:-1]):
+        run(s2, Gaussian(s2))
+    w = np.random.default_rng(0).standard_normal((RANDOM_W, SIZE**2, L))
+    gap_error = max(LinearGaussian(one, best.m, 0.1).gap_error(x[:IMAGES]) for one in w)
+    numbers = {"dataset": data.name, "images": len(x), "steps": STEPS}
+    numbers |= {"eigenvalues": values[: L + 1].tolist(), "log_likelihood": most}
+    numbers |= {"training": training, "runs": runs, "gap_error": gap_error}
+    write_json(arguments.out / "exact_answers.json", numbers)
+    report(numbers)
+    draw(numbers, arguments.out / "exact_answers.png")
+
+
+def report(numbers):
+    end, runs = numbers["training"][-1], numbers["runs"]
+    print(f"{numbers['dataset']}: {numbers['images']} images, {SIZE}x{SIZE} pixels, z = {L}, nats")
+    print(f"largest log p(x) of any model {numbers['log_likelihood']:.6f}, s2 {runs[0]['s2']:.6f}")
+    print(
+        f"trained: {end['missing']:.6f} below it, s2 {end['s2']:.6f}; ELBO {end['gap']:.6f} below"
+    )
+    print(f"formula of the gap, {RANDOM_W} random W: off by {numbers['gap_error']:.1e}")
+    for run in runs:
+        pairs = zip(run["formula"], run["trained"], strict=True)
+        row = "".join(f"{formula:10.4f} {trained:.4f}" for formula, trained in pairs)
+        print(f"s2 {run['s2']:.4f}: {run['missing']:.6f} below; KL by formula, trained{row}")
+
+
+def draw(numbers, path):
+    values, training, runs = (numbers[name] for name in ("eigenvalues", "training", "runs"))
+    with plots.page(path, plots.WIDTH, 3.1) as figure:
+        left, right = figure.subplots(1, 2)
+        steps, s2 = [row["step"] for row in training], [run["s2"] for run in runs]
+        missing, gap = ([row[name] for row in training] for name in ("missing", "gap"))
+        left.semilogy(steps, missing, "o-", color=plots.BLUE, label="log p(x) below its largest")
+        left.semilogy(steps, gap, "s--", color=plots.VERMILION, label="ELBO below log p(x)")
+        left.set(xlabel="step of Adam", ylabel="nats per image")
+        line = np.geomspace(s2[0] / 1.5, 1.2 * s2[-1], 500)
+        for i, color in zip(range(L), plots.TEN, strict=False):
+            right.plot(line, np.maximum(0, np.log(values[i] / line) / 2), color=color)
+            dots = [run["trained"][i] for run in runs]
+            right.plot(s2, dots, "os^"[i], color=color, label=f"dimension {i + 1}")
+        right.set(xscale="log", xlabel="$\\sigma^2$ of the decoder", ylabel="mean KL (nats)")
+        right.set_xticks(TICKS, TICKS)
+        right.set_xticks([], minor=True)
+        left.legend()
+        right.legend(title="lines: formula, points: trained")
+
+
+def main(argv=None):
+    parser = experiment_parser(__doc__, "exact-answers")
+    return run_experiment(__file__, parser, experiment, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,98 @@
+"""Does it still learn as it should? Trains the tutorial's VAE, compares each epoch with five runs.
+
+python examples/verify.py                       # MNIST, 20 epochs
+python examples/verify.py --epochs 3            # the first three, after a change to the code
+python examples/verify.py --dataset digits      # without MNIST
+
+The five runs, examples/reference.json, differ in their seed alone; this one has another. A number
+is right within six of their standard deviations, taken over the epochs around it. Ends with exit
+code 0 if all are, else with 1.
+"""
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from tinyvae import plots
+from tinyvae.config import Config
+from tinyvae.errors import UserError
+from tinyvae.experiment import experiment_parser, run_experiment
+from tinyvae.training import Trainer
+
+REFERENCE = Path(__file__).with_name("reference.json")
+SEED = 5  # the reference has 0 to 4
+WIDTH, AROUND = 6, 2  # standard deviations; over so many epochs to either side
+NAMES = {  # of the columns of history.csv: what people call them, and the least tolerance
+    "test_total": ("loss", 0.2),
+    "test_reconstruction": ("reconstruction", 0.2),
+    "test_kl": ("KL", 0.2),
+    "active_units": ("active units", 1),
+}
+
+
+def expected(curves, column):
+    """From {seed: {column: [epochs]}} the mean and the tolerance of each epoch."""
+    runs = np.array([run[column] for run in curves.values()])  # (seeds, epochs)
+    variance, epochs = runs.var(axis=0, ddof=1), np.arange(runs.shape[1])
+    near = np.abs(epochs[:, None] - epochs) <= AROUND
+    std = np.sqrt(near @ variance / near.sum(axis=1))
+    return runs.mean(axis=0), np.maximum(WIDTH * std, NAMES[column][1])
+
+
+def experiment(arguments, data, xp):
+    reference = json.loads(REFERENCE.read_text("utf-8"))
+    if data.name not in reference:
+        raise UserError(f"there is no reference for {data.name}, only for {', '.join(reference)}")
+    bands = {column: expected(reference[data.name], column) for column in NAMES}
+    most = len(bands["test_total"][0])
+    if not 1 <= arguments.epochs <= most or arguments.train_size:
+        raise UserError(f"the reference has epochs 1 to {most} of all images; ask for these")
+    config, wrong = Config(seed=SEED), []
+    trainer = Trainer(config, data, arguments.out, xp)
+    for epoch in range(arguments.epochs):
+        trainer.config = replace(config, epochs=epoch + 1)  # to stop after each
+        trainer.fit()
+        if not trainer.finished:
+            raise KeyboardInterrupt(f" in epoch {epoch + 1}")
+        verdicts = []
+        for column, (mean, tolerance) in bands.items():
+            value, name = trainer.history[epoch][column], NAMES[column][0]
+            good = abs(value - mean[epoch]) <= tolerance[epoch]
+            mark = "" if good else " WRONG"
+            verdicts.append(
+                f"{name} {value:.1f} ({mean[epoch]:.1f} ± {tolerance[epoch]:.1f}){mark}"
+            )
+            if not good:
+                wrong.append(f"{name} in epoch {epoch + 1}")
+        print(f"epoch {epoch + 1:2}: {', '.join(verdicts)}", flush=True)
+    draw(trainer.history, bands, arguments.out / "verify.png", data.name)
+    print(f"wrong: {', '.join(wrong)}" if wrong else "it learns as it should")
+    return 1 if wrong else 0
+
+
+def draw(history, bands, path, dataset):
+    """This run over the band in which it should be."""
+    with plots.page(path, plots.WIDTH, 4.2) as figure:
+        figure.suptitle(f"The tutorial's VAE on {dataset}: this run, and where it should be")
+        for axes, (column, (mean, tolerance)) in zip(
+            figure.subplots(2, 2).flat, bands.items(), strict=True
+        ):
+            epochs = 1 + np.arange(len(mean))
+            axes.fill_between(epochs, mean - tolerance, mean + tolerance, color="0.85")
+            values = [row[column] for row in history]
+            axes.plot(epochs[: len(values)], values, "o-", color=plots.BLUE)
+            unit = "" if column == "active_units" else " (nats per image)"
+            axes.set(title=NAMES[column][0] + unit, xlabel="epoch", xlim=(0.5, len(mean) + 0.5))
+
+
+def main(argv=None):
+    parser = experiment_parser(__doc__, "verify")
+    parser.add_argument("--epochs", type=int, default=20, help="(default: 20)")
+    return run_experiment(__file__, parser, experiment, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
