@@ -12,7 +12,7 @@ import sys
 import numpy as np
 
 from tinyvae import to_host
-from tinyvae.bugs import BUGS, NO_BUG, SKIP_CONNECTION, planted
+from tinyvae.bugs import SKIP_CONNECTION, patches_of, planted
 from tinyvae.bugs_figure import draw
 from tinyvae.config import Config
 from tinyvae.data import to_float
@@ -33,7 +33,7 @@ def measure(name, model, data):
     power = 2 if name == "std for variance" else 1  # z is drawn with the variance exp(logvar)^power
     spread = mu.var(axis=0) + np.exp(power * logvar).mean(axis=0)
     true = evaluate(model, data.test_images)
-    with planted(BUGS.get(name, NO_BUG)):
+    with planted(patches_of(name)):
         said = evaluate(model, data.test_images)
         seen = model.reconstruct(to_float(data.test_images[:SHOWN]))
         new = model.sample(SHOWN, generator(0, "samples"))
@@ -43,7 +43,7 @@ def measure(name, model, data):
 
 def bounds(name, model, images):
     """The importance-weighted bound for every number of SAMPLES, in nats per image."""
-    with planted(BUGS.get(name, NO_BUG)):
+    with planted(patches_of(name)):
         return [float(log_likelihood(model, images, k).mean()) for k in SAMPLES]
 
 
@@ -52,8 +52,8 @@ def experiment(arguments, data, xp):
     numbers, pictures, curves = {}, {}, {}
     for name in (*TRAINED, SKIP, RELU):
         print(f"training: {name}", flush=True)
-        network = SKIP_CONNECTION if name in (SKIP, RELU) else NO_BUG
-        with planted(network), planted(BUGS.get(name, NO_BUG)):
+        network = SKIP_CONNECTION if name in (SKIP, RELU) else ()
+        with planted(network), planted(patches_of(name)):
             trainer = train(config, data, arguments.out / name.replace(" ", "-"), xp)
         numbers[name], pictures[name] = measure(name, trainer.model, data)
         curves[name] = [row["test_total"] for row in trainer.history]
@@ -61,7 +61,7 @@ def experiment(arguments, data, xp):
             right, images = trainer.model, data.test_images[:IMAGES]
     for name in WATCHED:
         numbers[name], pictures[name] = measure(name, right, data)
-    with planted(BUGS["evaluating the mean"]):
+    with planted(patches_of("evaluating the mean")):
         of_the_mean = -evaluate(right, images)["total"]
     wrong = bounds("sum of the weights", right, images)
     numbers["bounds"] = {

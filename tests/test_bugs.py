@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tinyvae import activations, gaussian, make_model
-from tinyvae.bugs import BUGS, SKIP_CONNECTION, planted
+from tinyvae.bugs import BUGS, SKIP_CONNECTION, patches_of, planted
 from tinyvae.gradcheck import TOLERANCE, check_model
 
 ROOT = Path(__file__).parent.parent
@@ -47,7 +47,7 @@ def test_the_named_test_finds_it(name, verdicts):
 
 @every_bug
 def test_what_a_gradient_check_says(name):
-    with planted(SKIP_CONNECTION), planted(BUGS[name]):
+    with planted(SKIP_CONNECTION), planted(BUGS[name].patches):
         rng = np.random.default_rng(0)
         x, eps = rng.random((3, 1, 28, 28)), rng.standard_normal((2, 3, 4))
         error = check_model(make_model("vae", "mlp", 4), x, eps, rng=rng)
@@ -57,7 +57,7 @@ def test_what_a_gradient_check_says(name):
 def test_a_chain_does_not_show_what_relu_overwrites():
     rng = np.random.default_rng(0)
     x, eps = rng.random((3, 1, 28, 28)), rng.standard_normal((2, 3, 4))
-    with planted(BUGS["overwritten by ReLU"]):
+    with planted(patches_of("overwritten by ReLU")):
         assert check_model(make_model("vae", "mlp", 4), x, eps, rng=rng) < TOLERANCE
 
 
@@ -67,7 +67,7 @@ def test_each_is_taken_out_again(name):
         return [vars(owner)[what] for owner, what, _ in BUGS[name].patches]
 
     before = now()
-    with planted(BUGS[name]):
+    with planted(BUGS[name].patches):
         assert now() == [replacement for _, _, replacement in BUGS[name].patches]
     assert now() == before
 
@@ -75,7 +75,7 @@ def test_each_is_taken_out_again(name):
 def test_who_has_imported_the_function_makes_the_mistake_too():
     from tinyvae.models import vae
 
-    with planted(BUGS["std for variance"]):
+    with planted(patches_of("std for variance")):
         assert vae.reparameterize is gaussian.reparameterize
         assert float(vae.reparameterize(np.zeros(1), np.full(1, 2.0), 1.0)[0]) == np.exp(2.0)
     assert float(vae.reparameterize(np.zeros(1), np.full(1, 2.0), 1.0)[0]) == np.exp(1.0)

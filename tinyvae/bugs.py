@@ -21,22 +21,22 @@ from tinyvae.module import Layer
 
 
 class Bug(NamedTuple):
-    """Where a function stands (module or class), its name, and what a mistaken hand would write.
+    """A mistake: what is written in place of which functions, and what finds it.
 
-    A formula has its gradient beside it: where the mistake is made in the one, `patches` makes it
-    in the other too, as autograd would, unless the gradient is what is wrong.
+    A formula has its gradient beside it: a mistake in the formula is made in its gradient too, as
+    autograd would; so there are two patches. One is enough where only the gradient is wrong.
     """
 
-    patches: tuple  # of (module or class, name, replacement)
+    patches: tuple  # of (module or class, name of its function, replacement)
     caught_by: str  # a test, as pytest calls it
-    seen_by_gradcheck: bool  # of a VAE with the network below
+    seen_by_gradcheck: bool  # of a VAE with the SKIP_CONNECTION below
 
 
 @contextmanager
-def planted(bug):
-    """While this lasts, the mistake is made wherever the function is known by its name."""
+def planted(patches):
+    """While this lasts, each replacement stands wherever the function is known by its name."""
     with ExitStack() as stack:
-        for owner, name, replacement in bug.patches:
+        for owner, name, replacement in patches:
             right = vars(owner)[name]
             places = [owner]
             if isinstance(owner, ModuleType):  # others may have imported it
@@ -171,6 +171,11 @@ BUGS = {
 }
 
 
+def patches_of(name):
+    """Those of the bug of this name; none for another name, such as that of the right code."""
+    return BUGS[name].patches if name in BUGS else ()
+
+
 # A network in which the last mistake matters. Those of the tutorials are chains: nobody else needs
 # the gradient that a ReLU is given, and tinyvae's own are written over it on purpose.
 
@@ -195,5 +200,4 @@ def residual_trunk(widths, rng, right=networks.mlp_trunk):
     return Sequential(*right(widths, rng).layers, Residual(inside))
 
 
-SKIP_CONNECTION = Bug(((networks, "mlp_trunk", residual_trunk),), "", False)  # is none
-NO_BUG = Bug((), "", False)
+SKIP_CONNECTION = ((networks, "mlp_trunk", residual_trunk),)
