@@ -41,8 +41,8 @@ def _watched(model, found):
 
 
 def _reporting(function, what, found, layer=None):
-    def run(x):
-        y = function(x)
+    def run(x, **options):
+        y = function(x, **options)
         arrays = [] if y is None else [y]  # the first layer's backward has no output
         arrays += [parameter.grad for _, parameter in layer.named_parameters()] if layer else []
         if not all_finite(*arrays):
