@@ -15,10 +15,10 @@ BINS = 20
 def mig(codes, factors):
     """The mutual information gap of each factor, {name: gap}. Chen et al. 2018, eq. 6.
 
-    It is the gap of I(z_j; v) over the dimensions j, divided by the entropy H(v). Quantities are cut
-    into BINS equally filled bins, which lose what is finer. From N images, I of two independent
-    ones is not 0 but about (BINS - 1)^2 / 2N nats, 0.02 for N = 10,000; that is common to both
-    sides of a gap near 0, and takes it off a gap near 1, where the second best is nothing.
+    It is the gap of I(z_j; v) over the dimensions j, divided by the entropy H(v). Quantities are
+    cut into BINS equally filled bins, which lose what is finer. From N images, I of two independent
+    ones is not 0 but about (BINS - 1)^2 / 2N nats, 0.02 for N = 10,000. Where both sides of a gap
+    are small, that cancels; a perfect code's gap falls short of 1 by it, as the second best is 0.
     Raises ValueError for other shapes and for a factor that never changes.
     """
     dimensions = [_classes(column) for column in _columns(codes, factors)]
