@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from scipy.stats import linregress, norm
 
 from tinyvae.data import load_digits
-from tinyvae.disentanglement import BINS, mig, sap
+from tinyvae.disentanglement import BINS, explained, mig, sap
 
 N = 4000
 NOISE = (BINS - 1) ** 2 / (2 * N)  # nats: what N images say of two independent quantities
@@ -132,6 +132,19 @@ def test_sap_of_classes_is_how_much_better_than_chance_they_are_guessed():
     code = np.stack([2 * label - 1, 0 * label], axis=1) + rng.standard_normal((20 * N, 2))
     (gap,) = sap(code, {"label": label}).values()
     assert gap == pytest.approx(2 * norm.cdf(1) - 1, abs=0.03)  # whose bins are coarse
+
+
+def test_a_turned_code_still_knows_its_factors():
+    """All dimensions together explain what none does alone, less what noise takes away."""
+    rng = np.random.default_rng(7)
+    factors = {"one": rng.standard_normal(N), "other": rng.standard_normal(N)}
+    turned = as_code(factors) @ np.array([[1, 1], [1, -1]])
+    assert explained(3 * turned + 1, factors) == pytest.approx({"one": 1, "other": 1})
+    noisy = turned + np.sqrt(2) * rng.standard_normal((N, 2))  # half of its variance
+    assert explained(noisy, factors) == pytest.approx({"one": 0.5, "other": 0.5}, abs=0.04)
+    assert explained(rng.standard_normal((N, 9)), known(rng)) == pytest.approx(
+        {"slant": 0, "thickness": 0}, abs=0.01
+    )
 
 
 @each_score

@@ -1,6 +1,6 @@
 """Whether single dimensions of a code stand for the factors that made an image: MIG and SAP.
 
-Both say how much each latent dimension tells of one factor, and take the gap between the best
+These two say how much each latent dimension tells of one factor, and take the gap between the best
 dimension and the next: 1 if the factor lives in one dimension alone, 0 if two tell the same, or
 none tells anything. Codes are (N, L) with L >= 2; factors are {name: (N,)}, where integers are
 classes and floats are quantities. Order, sign and scale of the dimensions do not matter.
@@ -44,6 +44,22 @@ def sap(codes, factors):
         name: _gap([_predictability(column, factor) for column in columns])
         for name, factor in factors.items()
     }
+
+
+def explained(codes, factors):
+    """How well all dimensions together predict each quantity, {name: R^2}, by least squares.
+
+    A factor may be known to a code, and yet to no dimension of it: then this is near 1 and the gaps
+    are near 0. Classes are left out. Raises ValueError for other shapes and constant factors.
+    """
+    columns = _columns(codes, factors)
+    design = np.vstack([columns, np.ones_like(columns[0])]).T  # (N, L + 1)
+    found = {}
+    for name, factor in factors.items():
+        if factor.dtype.kind == "f":
+            fit = design @ np.linalg.lstsq(design, factor)[0]
+            found[name] = 1 - float(np.var(factor - fit) / np.var(factor))
+    return found
 
 
 def _gap(scores):
