@@ -24,7 +24,7 @@ LATENT_DIM, SEED = 20, 0
 REACH, WIDTH = 84, 16  # of the strong decoder: each pixel sees the three rows before it
 FREE_BITS = 0.5  # nats a dimension
 MEASURED = 2000  # test images
-COLUMNS = ("total", "kl", "active_units", "information", "aggregate_kl")
+COLUMNS = ("total", "kl", "active_units", "information", "aggregate_kl", "marginal_kl")
 
 
 def cases(steps):

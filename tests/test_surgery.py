@@ -63,6 +63,16 @@ def test_aggregate_kl_by_quadrature(seed):
     parts = surgery(np.tile(mu, (many, 1)), np.tile(logvar, (many, 1)), rng(seed))
     assert parts["aggregate_kl"] == pytest.approx(expected, abs=0.07)
     assert parts["information"] + expected == pytest.approx(parts["kl"], abs=0.07)
+    assert parts["marginal_kl"] == pytest.approx(parts["aggregate_kl"])  # of one dimension
+
+
+def test_what_two_dimensions_share():
+    """z_1 and z_2 jointly Gaussian, each N(0, 1): all aggregate KL is -log(1 - r^2) / 2."""
+    n, v = 2000, 0.2
+    one = np.sqrt(1 - v) * rng(3).standard_normal(n)
+    parts = surgery(np.stack([one, -one], axis=1), np.full((n, 2), np.log(v)), rng(4))
+    assert parts["marginal_kl"] == pytest.approx(0, abs=0.05)
+    assert parts["aggregate_kl"] == pytest.approx(-np.log(1 - (1 - v) ** 2) / 2, abs=0.05)
 
 
 @given(seed=SEEDS)

@@ -15,8 +15,8 @@ class AutoregressiveBernoulli(Module):
     Pixel d is 1 with probability sigmoid(logit_d + context_d). The logits are the decoder's; the
     context is a line of pixels x_{d-reach}, ..., x_{d-1} through `width` filters and ReLU, added
     up, with the same weights for all d, and zeros before the first pixel. By the chain rule of
-    probability p(x|z) sums to 1 over all binary images. It is the smallest case of PixelVAE's
-    decoder, Gulrajani et al. 2017, section 3.1. Shapes as in tinyvae.likelihoods, x (D, 1, N).
+    probability p(x|z) sums to 1 over all binary images. It is the smallest case of the
+    decoder of Gulrajani et al. 2017, PixelVAE. Shapes as in tinyvae.likelihoods, x (D, 1, N).
     """
 
     def __init__(self, reach, width, *, rng):

@@ -13,7 +13,7 @@ BINS = 20
 
 
 def mig(codes, factors):
-    """The mutual information gap of each factor, {name: gap}. Chen et al. 2018, eq. 6.
+    """The mutual information gap of each factor, {name: gap}. Chen et al. 2018, section 4.
 
     It is the gap of I(z_j; v) over the dimensions j, divided by the entropy H(v). Quantities are
     cut into BINS equally filled bins, which lose what is finer. From N images, I of two independent
@@ -31,7 +31,7 @@ def mig(codes, factors):
 
 
 def sap(codes, factors):
-    """The separated attribute predictability of each factor, {name: gap}. Kumar et al. 2018, 3.2.
+    """The separated attribute predictability of each factor, {name: gap}. Kumar et al. 2018, section 3.
 
     It is the gap of how well one dimension predicts the factor. For a quantity that is R^2 of a
     straight line. For K classes it is (a - 1/K) / (1 - 1/K), where a is the balanced accuracy of

@@ -5,7 +5,7 @@ of all codes together, the aggregate posterior q(z) = mean over n of q(z|x_n), f
 
     mean of KL(q(z|x_n) || p(z)) = I(n; z) + KL(q(z) || p(z))
 
-Hoffman and Johnson 2016, *ELBO surgery*, eq. 6 and 7.
+Hoffman and Johnson 2016, ELBO surgery: yet another way to carve up the evidence lower bound.
 """
 
 import math
@@ -32,33 +32,36 @@ def posteriors(model, images):
 def surgery(mu, logvar, rng):
     """The parts of the KL to N(0, I), from q's mu and logvar (N, L) of N images, in nats an image.
 
-    kl, information and aggregate_kl of the whole code, kl = information + aggregate_kl; and
-    kl_per_dimension and information_per_dimension (L,), each dimension as if it were the code.
+    kl = information + aggregate_kl, as above. marginal_kl is the part of aggregate_kl that the
+    dimensions have one by one, the sum of KL(q(z_d) || p(z_d)); the rest is their dependence, the
+    total correlation (Chen et al. 2018, section 3). kl_per_dimension and information_per_dimension
+    (L,) take each dimension for the whole code.
 
-    The KL is exact. The information is the mean of log q(z|x_n) - log q(z) over the images, with
-    one z ~ q(z|x_n) each, drawn by the NumPy generator rng. It tells N images apart and is log N at
-    most: where it comes near that, as with many dimensions it does, it is a lower bound on what the
-    code says about an image of the whole population, and aggregate_kl is an upper bound.
+    The KL is exact. Information is the mean of log q(z|x_n) - log q(z), with one z ~ q(z|x_n) for
+    each image, drawn by the NumPy generator rng. It is about these N images, and so log N at most:
+    where it comes near that, an unlimited number of images would find more information, and a
+    smaller aggregate_kl. A single dimension rarely comes near.
     Raises ValueError for other shapes.
     """
     mu, logvar = np.asarray(mu, np.float64), np.asarray(logvar, np.float64)
     if mu.ndim != 2 or mu.shape != logvar.shape or not mu.size:
         raise ValueError(f"mu and logvar must be (N, L), got {mu.shape} and {logvar.shape}")
-    n, latent_dim = mu.shape
+    n = len(mu)
     z = reparameterize(mu, logvar, rng.standard_normal(mu.shape))
-    own = log_density(z, mu, logvar)  # log q(z|x_n) of each dimension, (N, L)
-    log_q, log_q_per_dimension = np.empty(n), np.empty((n, latent_dim))
-    size = max(1, CHUNK // mu.size)
-    for rows in (slice(start, start + size) for start in range(0, n, size)):
-        pairs = log_density(z[rows, None], mu, logvar)  # (rows, N, L)
-        log_q[rows] = logsumexp(pairs.sum(axis=2), axis=1) - math.log(n)
-        log_q_per_dimension[rows] = logsumexp(pairs, axis=1) - math.log(n)
+    own = log_density(z, mu, logvar)  # log q(z_d|x_n), (N, L)
+    log_q, log_q_d = np.empty(n), np.empty(mu.shape)  # log q(z) and log q(z_d)
+    rows = max(1, CHUNK // mu.size)
+    for some in (slice(start, start + rows) for start in range(0, n, rows)):
+        pairs = log_density(z[some, None], mu, logvar)  # (rows, N, L)
+        log_q[some] = logsumexp(pairs.sum(axis=2), axis=1) - math.log(n)
+        log_q_d[some] = logsumexp(pairs, axis=1) - math.log(n)
     kl = kl_to_standard(mu, logvar).mean(axis=0)
-    information = float((own.sum(axis=1) - log_q).mean())
+    information, information_d = (own.sum(axis=1) - log_q).mean(), (own - log_q_d).mean(axis=0)
     return {
         "kl": float(kl.sum()),
-        "information": information,
-        "aggregate_kl": float(kl.sum()) - information,
+        "information": float(information),
+        "aggregate_kl": float(kl.sum() - information),
+        "marginal_kl": float((kl - information_d).sum()),
         "kl_per_dimension": kl.tolist(),
-        "information_per_dimension": (own - log_q_per_dimension).mean(axis=0).tolist(),
+        "information_per_dimension": information_d.tolist(),
     }
