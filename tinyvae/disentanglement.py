@@ -31,7 +31,7 @@ def mig(codes, factors):
 
 
 def sap(codes, factors):
-    """The separated attribute predictability of each factor, {name: gap}. Kumar et al. 2018, section 3.
+    """The separated attribute predictability, {name: gap} by factor. Kumar et al. 2018, section 3.
 
     It is the gap of how well one dimension predicts the factor. For a quantity that is R^2 of a
     straight line. For K classes it is (a - 1/K) / (1 - 1/K), where a is the balanced accuracy of
