@@ -1,9 +1,8 @@
 """Posterior collapse, watched: the KL of every latent dimension, epoch by epoch.
 
-python examples/posterior_collapse.py --train-size 20000
+python examples/posterior_collapse.py --train-size 20000 --epochs 15
 
-Above: the usual VAE, and what makes codes collapse. Below: what is said to keep them alive.
-"""
+Above the usual VAE, and what makes codes collapse; below what is said to keep them alive."""
 
 import sys
 
@@ -13,7 +12,8 @@ from matplotlib.colors import LogNorm
 from tinyvae import VAE, Bernoulli, Gaussian, LearnedGaussian, make_model, plots
 from tinyvae.autoregressive import AutoregressiveBernoulli
 from tinyvae.checkpoint import write_json
-from tinyvae.evaluation import ACTIVE_VARIANCE, collapse_warning, log_likelihood
+from tinyvae.diagnosis import collapse_warning
+from tinyvae.evaluation import ACTIVE_VARIANCE, log_likelihood
 from tinyvae.experiment import experiment_parser, run_experiment, train_vae
 from tinyvae.gaussian import kl_to_standard
 from tinyvae.rng import generator

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from short_runs import resumed, trainer
 
-from tinyvae.evaluation import collapse_warning, evaluate
+from tinyvae.diagnosis import collapse_warning
+from tinyvae.evaluation import evaluate
 
 ALARM = "WARNING: posterior collapse"
 

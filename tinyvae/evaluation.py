@@ -14,7 +14,6 @@ from tinyvae.models.vae import VAE
 from tinyvae.rng import generator
 
 ACTIVE_VARIANCE = 0.01  # Burda, Grosse and Salakhutdinov 2016, section 5.2
-COLLAPSED_KL = 0.1  # nats: an image is worth more to every code that says something of it
 CHUNK = 10  # importance samples decoded at a time: bounds the memory
 
 
@@ -66,20 +65,6 @@ def log_likelihood(model, images, samples, seed=0, batch_size=100):
             log_w = to_host(model.log_weights(x, eps[:, batch])).astype(np.float64)  # (S, N)
             log_sum[batch] = np.logaddexp(log_sum[batch], np.logaddexp.reduce(log_w, axis=0))
     return log_sum - math.log(samples)
-
-
-def collapse_warning(kl_per_dimension):
-    """A sentence if no latent dimension has a KL of 0.1 nats, from kl_per_dimension (L,); or None.
-
-    An autoencoder, whose codes have no KL, gets none.
-    """
-    if not len(kl_per_dimension) or max(kl_per_dimension) >= COLLAPSED_KL:
-        return None
-    return (
-        f"WARNING: posterior collapse: the KL is under {COLLAPSED_KL} nats in every latent "
-        f"dimension (largest: {max(kl_per_dimension):.4f}), so the decoder learns next to nothing "
-        "from the code; lower --beta, raise it slowly by --kl-anneal, or give --free-bits"
-    )
 
 
 def _on_device(model, images):

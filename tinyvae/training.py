@@ -21,9 +21,9 @@ import tinyvae
 from tinyvae.backend import array_module, to_host
 from tinyvae.checkpoint import save_checkpoint, write_atomically, write_json
 from tinyvae.data.batches import binarize, minibatches, to_float
-from tinyvae.diagnosis import all_finite, first_not_finite
+from tinyvae.diagnosis import all_finite, collapse_warning, first_not_finite
 from tinyvae.errors import UserError
-from tinyvae.evaluation import collapse_warning, evaluate
+from tinyvae.evaluation import evaluate
 from tinyvae.models.vae import VAE
 from tinyvae.networks import make_model
 from tinyvae.optim import SGD, Adam
