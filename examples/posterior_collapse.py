@@ -62,7 +62,7 @@ def experiment(arguments, data, xp):
             "active_units": int((mu.var(axis=0) > ACTIVE_VARIANCE).sum()),
             "kl_by_epoch": kl,
         }
-    settings = {"dataset": data.name, "train_images": n, "network": f"784-400-{LATENT_DIM}"}
+    settings = {"dataset": data.name, "train_images": n, "epochs": arguments.epochs}
     write_json(arguments.out / "posterior_collapse.json", settings | {"cases": results})
     print(f"{data.name:18}", *(f"{name:>12}" for name in COLUMNS))
     for name, result in results.items():
