@@ -1,7 +1,7 @@
 """What beta buys and costs: rate and distortion, active units, and how disentangled the codes are.
 
-python examples/beta_sweep.py                                    # MNIST, or what there is
-python examples/beta_sweep.py --dataset digits --epochs 40       # known factors: MIG and SAP, too
+python examples/beta_sweep.py                                  # MNIST, or what there is
+python examples/beta_sweep.py --dataset digits --epochs 20     # known factors: MIG and SAP, too
 """
 
 import sys

@@ -55,9 +55,9 @@ def train(config, data, folder, xp=np):
 
 
 def train_vae(model, images, epochs, beta_at, free_bits=0.0, batch_size=128, seed=0):
-    """Train a VAE, or a schedule beta_at(step), that no Config describes; yield after each epoch.
+    """Train a VAE that no Config describes, by any schedule beta_at(step); yield after each epoch.
 
-    Its steps, with Adam at 1e-3, are a Trainer's; it saves nothing. images: uint8 (N, C, H, W).
+    Its steps are a Trainer's, with Adam at 1e-3; it saves nothing. images: uint8 (N, C, H, W).
     """
     optimizer, step = Adam(model, lr=1e-3), 0
     for epoch in range(epochs):
