@@ -24,7 +24,8 @@ BETAS = [round(float(beta), 2) for beta in np.geomspace(0.1, 10, 7)]
 FACTORS = ("slant", "rotation", "aspect", "scale", "thickness")  # and the label
 SCORED = 10_000  # digits, of another seed than those that are trained on
 COLUMNS = {"reconstruction": "D", "kl": "R", "total": "D + R", "active_units": "active"}
-SCORES = {"MIG": mig, "SAP": sap, "R^2 of all": explained}
+SCORES = {"MIG": mig, "SAP": sap, "R² of all": explained}
+COLORS = (plots.BLUE, plots.VERMILION, plots.GREY)
 
 
 def experiment(arguments, data, xp):
@@ -71,18 +72,20 @@ def draw(rows, known, path):
         rate, distortion = curve(rows, "kl")[0], curve(rows, "reconstruction")[0]
         plane.plot(rate, distortion, "o-", color=plots.BLUE)
         for beta, *point in zip(BETAS, rate, distortion, strict=True):
-            plane.annotate(f"{beta:g}", point, (4, 3), textcoords="offset points", size=7)
-        plane.set(title="beta beside the points", xlabel="rate R (nats)")
-        plane.set(ylabel="distortion D (nats)", xlim=(0, 1.15 * rate.max()))
+            name = f"β = {beta:g}" if beta == BETAS[-1] else f"{beta:g}"
+            plane.annotate(name, point, (4, 3), textcoords="offset points", size=7)
+        plane.set(xlabel="rate R (nats)", ylabel="distortion D (nats)")
+        plane.set(xlim=(0, 1.2 * rate.max()))
         units.errorbar(BETAS, *curve(rows, "active_units"), fmt="o-", color=plots.BLUE)
-        units.set(ylabel="active units of 20", ylim=(0, 21))
+        units.set(ylabel="active units of 20", ylim=(0, 21), yticks=range(0, 21, 5))
         for axes in other:
-            axes.errorbar(BETAS, *curve(rows, "MIG"), fmt="o-", color=plots.BLUE, label="MIG")
-            axes.errorbar(BETAS, *curve(rows, "SAP"), fmt="s--", color=plots.VERMILION, label="SAP")
-            axes.set(ylabel="gap, mean over factors", ylim=(0, None))
-            axes.legend()
+            for name, style, color in zip(SCORES, ("o-", "s--", "^:"), COLORS, strict=True):
+                axes.errorbar(BETAS, *curve(rows, name), fmt=style, color=color, label=name)
+            axes.set(ylabel="mean over the factors", ylim=(0, 0.65))
+            axes.legend(loc="upper right")
         for axes in (units, *other):
-            axes.set(xscale="log", xlabel="beta")
+            axes.set(xscale="log", xlabel="β")
+            axes.set_xticks([0.1, 1, 10], ["0.1", "1", "10"])
 
 
 def main(argv=None):

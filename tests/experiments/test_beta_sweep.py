@@ -31,7 +31,7 @@ def test_a_larger_beta_buys_rate_with_distortion(tmp_path, capsys):
         assert row["kl"] > 10 * other["kl"]
         assert row["reconstruction"] < other["reconstruction"]
         assert row["active_units"] > other["active_units"]
-        assert row["R^2 of all"] > other["R^2 of all"]
+        assert row["R² of all"] > other["R² of all"]
     assert small[0]["kl"] != small[1]["kl"]
     table = capsys.readouterr().out.splitlines()[-2:]
     for line, beta, rows in zip(table, (0.1, 30.0), (small, large), strict=True):
@@ -55,7 +55,7 @@ def test_scores_are_of_sampled_codes_and_known_factors(monkeypatch):
     assert codes.shape == (300, 20)
     assert factors.keys() == {"label", *beta_sweep.FACTORS} == row["of_factors"]["MIG"].keys()
     assert row["MIG"] == pytest.approx(np.mean(list(row["of_factors"]["MIG"].values())))
-    assert row["of_factors"]["R^2 of all"].keys() == set(beta_sweep.FACTORS)
+    assert row["of_factors"]["R² of all"].keys() == set(beta_sweep.FACTORS)
     spread = codes.var(axis=0)
     assert (spread > row["variance_per_dimension"]).all()  # those are the means' alone
 
