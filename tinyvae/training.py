@@ -18,7 +18,7 @@ import tinyvae
 from tinyvae.backend import array_module, to_host
 from tinyvae.checkpoint import save_checkpoint, write_atomically, write_json
 from tinyvae.data.batches import binarize, minibatches, to_float
-from tinyvae.diagnosis import all_finite, first_not_finite
+from tinyvae.diagnosis import all_finite, collapse_warning, first_not_finite
 from tinyvae.errors import UserError
 from tinyvae.evaluation import evaluate
 from tinyvae.interrupt import interrupt_flag
@@ -215,6 +215,9 @@ class Trainer:
             f"epoch {epoch}: test {row['test_total']:.2f} nats per image (reconstruction "
             f"{row['test_reconstruction']:.2f}, KL {row['test_kl']:.2f}), {row['seconds']:.0f} s"
         )
+        warning = collapse_warning(test["kl_per_dimension"])
+        if warning and row["beta"] == self.config.beta:  # not while it is still being raised
+            tqdm.write(warning)
 
     def save(self):
         """Write checkpoint.npz, then config.json and history.csv, which only repeat it."""
