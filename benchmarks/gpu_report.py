@@ -122,8 +122,8 @@ def same_losses(xp, data):
     (cpu, gpu), (whole, whole_gpu, other) = losses["first"], losses["epoch"]
     text = (
         f"Mean loss of the first {FIRST_STEPS} steps: {abs(gpu - cpu):.1e} nats from NumPy's; of "
-        f"an epoch: {abs(whole_gpu - whole):.1e} (NumPy's own, with its batch in one part instead of "
-        f"two: {abs(other - whole):.1e})."
+        f"an epoch: {abs(whole_gpu - whole):.1e}; NumPy's own, with a batch in one part instead of "
+        f"two: {abs(other - whole):.1e}."
     )
     if abs(gpu - cpu) > CLOSE:
         raise ReportError(f"{text} At most {CLOSE:.0e} are allowed for the first steps.")
