@@ -24,7 +24,7 @@ from variants import VARIANTS
 
 from tinyvae import UserError, get_backend
 
-RUNS, WARM_UP = 10, 10  # steps a turn, and before the first
+RUNS = {"numpy": 10, "cupy": 100}  # a turn; as many before the first
 COMPILED = {"compile", "reduce-overhead"}  # the words of variants that are not eager
 PAUSE = 0.1  # seconds before a turn: idle BLAS and OpenMP threads of the last one spin for a while
 
@@ -62,15 +62,22 @@ class Worker:
             text=True,
             env=os.environ | threads | VARIANTS[options.backend][variant],
         )
-        self.first = json.loads(self.process.stdout.readline())
+        self.variant = variant
+        self.first = self._answer()
         self.cold_s = self.first.pop("at") - start
         self.turns = []
+
+    def _answer(self):
+        line = self.process.stdout.readline()
+        if not line:
+            sys.exit(f"the variant {self.variant!r} ended with code {self.process.wait()}")
+        return json.loads(line)
 
     def turn(self, runs):
         time.sleep(PAUSE)
         self.process.stdin.write(f"{runs}\n")
         self.process.stdin.flush()
-        self.turns.append(json.loads(self.process.stdout.readline()))
+        self.turns.append(self._answer())
 
     def close(self):
         self.process.stdin.close()
@@ -90,18 +97,18 @@ class Worker:
 def compare(options):
     """Time all variants in turns; the report as a dictionary."""
     names = list(VARIANTS[options.backend])
-    if not importlib.util.find_spec("torch"):
+    if not has_torch(options.backend):
         names = [name for name in names if name.split()[0] != "torch"]
     if options.task != "step" or options.threads == 1:
         names = [name for name in names if name != "tinyvae parts"]
     workers = {name: Worker(name, options) for name in names}
     agree({name: worker.first for name, worker in workers.items() if name != "sgemm"})
     for worker in workers.values():
-        worker.turn(WARM_UP)
+        worker.turn(RUNS[options.backend])
         worker.turns.clear()
     for _ in range(options.rounds):
         for worker in workers.values():
-            worker.turn(RUNS)
+            worker.turn(RUNS[options.backend])
     for worker in workers.values():
         worker.close()
 
@@ -137,6 +144,15 @@ def compare(options):
             "cold_ratio": results[ours]["cold_s"] / results["torch"]["cold_s"],
         }
     return report
+
+
+def has_torch(backend):
+    """Whether PyTorch is installed, and for a GPU, whether it finds one."""
+    if not importlib.util.find_spec("torch"):
+        return False
+    import torch
+
+    return backend == "numpy" or torch.cuda.is_available()
 
 
 def ratio(worker, other):

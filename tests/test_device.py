@@ -56,7 +56,7 @@ def test_an_epoch_uploads_order_and_noise_and_downloads_the_losses(double, folde
     run = trainer(folders(), {"epochs": 2}, double)
     monkeypatch.setattr(run, "_end_epoch", lambda *_: None)  # the evaluation
     run._run_epoch(Event())
-    monkeypatch.setattr(run, "_look", lambda: False)
+    monkeypatch.setattr(run, "_look", lambda step: False)
     with counted() as counts:
         run._run_epoch(Event())
     assert run.finished
@@ -124,5 +124,5 @@ def test_a_full_device_stops_training_in_one_sentence(double, folders):
         run.fit()
     sentence = str(refusal.value)
     assert sentence.startswith("out of memory at a batch size of 16 (Out of memory allocating")
-    assert sentence.endswith("; lower --batch-size or --samples and train anew")
+    assert sentence.endswith("; lower --batch-size, --samples or --train-size and train anew")
     assert load_checkpoint(folder / "checkpoint.npz")[1]["step"] == STEPS

@@ -1,7 +1,6 @@
 """benchmarks/gpu_report.py on the double of CuPy: what it would write on a machine with a GPU."""
 
 import sys
-from types import SimpleNamespace
 
 import cupy_double
 import gpu_report
@@ -23,7 +22,7 @@ def on_the_double(monkeypatch, tmp_path):
     monkeypatch.setattr(gpu_report, "EPOCHS", 2)
     monkeypatch.setattr(gpu_report, "ROOT", tmp_path)
     monkeypatch.setattr(gpu_report, "PAGE", tmp_path / "gpu.md")
-    monkeypatch.setattr(gpu_report, "gpu_tests", lambda: "7 passed in 1.00s")
+    monkeypatch.setitem(gpu_report.SECTIONS, "The tests marked gpu", lambda *_: "7 passed in 1 s")
 
     def step_times(network, batch_size):
         times = {"tinyvae": {"ms": 0.5}, "torch": {"ms": 1.0}}
@@ -39,15 +38,41 @@ def test_the_page(on_the_double):
     page = on_the_double.read_text()
     for words in (
         "one Double of a GPU (driver 12090,\nCUDA 12080)",
-        "synthetic digits, 256 training images",
-        "7 passed in 1.00s",
-        "**Training**: 2 epochs",
-        "at most 1e-03 are allowed: passed",
+        "synthetic digits,\n256 training images",
+        "7 passed in 1 s",
+        "2 epochs in ",
+        "Mean loss of the first 20 steps: ",
         "| conv | 128 | 0.500 | 1.000 | 0.50 | 0.62 |",
         "| encoder.trunk.2 | output | ",
         "| decoder.7.weight | gradient | ",
     ):
         assert words in page, words
+    assert "Failed" not in page
+
+
+def test_what_fails_is_told_and_the_rest_goes_on(on_the_double, monkeypatch):
+    def step_times(*_):
+        raise gpu_report.ReportError("the variant 'torch' ended with code 1")
+
+    monkeypatch.setattr(gpu_report, "step_times", step_times)
+    monkeypatch.setattr(gpu_report, "CLOSE", -1)
+    assert gpu_report.main(["--dataset", "digits"]) == 1
+    page = on_the_double.read_text()
+    assert "Failed: the variant 'torch' ended with code 1" in page
+    assert (
+        "Failed: Mean loss of the first 20 steps" in page and "At most -1e+00 are allowed" in page
+    )
+    assert "| encoder.trunk.2 | output | " in page
+
+
+def test_without_pytorch_there_are_no_ratios(on_the_double, monkeypatch):
+    def step_times(network, batch_size):
+        return {"variants": {"tinyvae": {"ms": 0.5}}}
+
+    monkeypatch.setattr(gpu_report, "step_times", step_times)
+    assert "| conv | 128 | 0.500 | not measured | not measured |" in gpu_report.step_table(
+        None, None
+    )
 
 
 def test_a_layer_that_computes_otherwise_on_the_device_is_seen(on_the_double, monkeypatch):
@@ -68,7 +93,6 @@ def test_a_layer_that_computes_otherwise_on_the_device_is_seen(on_the_double, mo
 
 
 def test_without_a_gpu_it_says_so(capsys, monkeypatch):
-    monkeypatch.setitem(sys.modules, "cupy", SimpleNamespace(cuda=None))
     monkeypatch.setitem(sys.modules, "cupy", None)
     assert gpu_report.main([]) == 2
     assert capsys.readouterr().err.startswith(

@@ -3,6 +3,8 @@
 import argparse
 import json
 import os
+import sys
+from types import SimpleNamespace
 
 import pytest
 import step
@@ -15,7 +17,7 @@ OPTIONS = {"backend": "numpy", "network": "mlp", "batch_size": 6, "threads": 2, 
 
 def compared(monkeypatch, **options):
     """The report of a short run without PyTorch, whether it is installed or not."""
-    monkeypatch.setattr(step.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(step, "has_torch", lambda backend: False)
     monkeypatch.setattr(step, "PAUSE", 0)
     return step.compare(argparse.Namespace(**OPTIONS | options))
 
@@ -58,3 +60,26 @@ def test_operations_of_the_tutorials_network():
     )
     decoder = 20 * 256 + 256 * 3136 + 903_168 + first
     assert variants.product_gflop(model, "sample") == pytest.approx(gflop * decoder)
+
+
+def test_on_a_gpu_each_run_is_timed_between_two_events(monkeypatch):
+    """With a clock that counts the runs: run i takes i milliseconds."""
+    clock, waited = [0.0], []
+
+    class Event:
+        def record(self):
+            self.at = clock[0]
+
+        def synchronize(self):
+            waited.append(self.at)
+
+    cuda = SimpleNamespace(Event=Event, get_elapsed_time=lambda a, b: b.at - a.at)
+    monkeypatch.setitem(sys.modules, "cupy", SimpleNamespace(cuda=cuda))
+    monkeypatch.setitem(sys.modules, "cupy.cuda", cuda)
+    runs = iter((1.0, 2.0, 3.0))
+
+    def run():
+        clock[0] += next(runs)
+
+    assert variants.by_events("tinyvae")(run, 3) == [1, 2, 3]
+    assert waited == [6]  # once, for the last

@@ -19,13 +19,17 @@ class ReLU(Layer):
     """
 
     def __init__(self, inplace=False):
-        self.inplace, self.is_done = inplace, False  # by the layer before it: see Sequential
+        self.inplace = inplace
 
     def forward(self, x):
         # clip: NumPy's maximum with a scalar is not vectorized, and four times as slow by itself
-        out = x if self.inplace else None
-        self._y = x if self.is_done else array_module(x).clip(x, 0, math.inf, out=out)
-        return self._y
+        y = array_module(x).clip(x, 0, math.inf, out=x if self.inplace else None)
+        return self.keep(y)
+
+    def keep(self, y):
+        """Take y for the output: another layer has computed it, see Sequential."""
+        self._y = y
+        return y
 
     def backward(self, dy):
         y = self._consume("_y")
@@ -59,14 +63,14 @@ class Tanh(Layer):
 
 
 def add_bias(y, b, with_relu=False):
-    """y + b, or max(y + b, 0), written over y: what layers with a bias end in."""
+    """y + b, or with_relu max(y + b, 0), written over y: what layers with a bias end in."""
     if with_relu:
         return _bias_relu(y, b, y)
     y += b
     return y
 
 
-@fused("T x, T b", "T y", "y = max(x + b, T(0))")
+@fused("T x, T b", "T y", "T s = x + b; y = s < T(0) ? T(0) : s")  # max would lose a NaN
 def _bias_relu(x, b, y):
     np.add(x, b, out=y)
     # clip: NumPy's maximum with a scalar is not vectorized, and four times as slow by itself
@@ -79,7 +83,10 @@ def _relu_backward(dy, y, dx=None):
     return np.multiply(dy, y > 0, out=dx)
 
 
-@fused("T x", "T y", "y = exp(min(x, T(0))) / (T(1) + exp(-abs(x)))")
+SIGMOID = "exp(min(x, T(0))) / (T(1) + exp(-abs(x)))"
+
+
+@fused("T x", "T y", f"y = {SIGMOID}")
 def sigmoid(x):
     """1 / (1 + exp(-x)), accurate in both tails: only exp(-|x|) is ever taken."""
     # = exp(x) / (1 + exp(x)) where x < 0, and 1 / (1 + exp(-x)) elsewhere

@@ -46,6 +46,7 @@ def fused(inputs, outputs, operation):
 
     def decorate(function):
         name = function.__name__.strip("_")
+        assert name not in KERNELS, name
         KERNELS[name] = Kernel(function, inputs, outputs, operation)
 
         @wraps(function)

@@ -39,18 +39,22 @@ def patches(x, kernel, stride, padding):
     return p.reshape(c * kernel[0] * kernel[1], -1)
 
 
-# The numbers that both kernels are told: of the image, the kernel, and its positions.
+# The numbers that both kernels are told: of the image, the kernel, and its positions. They count in
+# int: an array may have 2^31 elements.
 GEOMETRY = ", ".join(f"int32 {name}" for name in "H W N Kh Kw Sh Sw Ph Pw Ho Wo".split())
 
 
 @fused(
     f"raw T x, {GEOMETRY}",
     "T p",
-    """// i counts through (C, Kh, Kw, Ho, Wo, N), the last first
-    int wo = i / N % Wo, ho = i / N / Wo % Ho;
-    int b = i / N / Wo / Ho % Kw, a = i / N / Wo / Ho / Kw % Kh, c = i / N / Wo / Ho / Kw / Kh;
+    """// i counts through (C, Kh, Kw, Ho, Wo, N); its digits, the last first
+    int n = i % N, rest = i / N;
+    int wo = rest % Wo; rest /= Wo;
+    int ho = rest % Ho; rest /= Ho;
+    int b = rest % Kw; rest /= Kw;
+    int a = rest % Kh, c = rest / Kh;
     int h = Sh * ho + a - Ph, w = Sw * wo + b - Pw;
-    p = 0 <= h && h < H && 0 <= w && w < W ? x[((c * H + h) * W + w) * N + i % N] : T(0)""",
+    p = 0 <= h && h < H && 0 <= w && w < W ? x[((c * H + h) * W + w) * N + n] : T(0)""",
 )
 def _gather(x, h, w, n, kh, kw, sh, sw, ph, pw, ho, wo, p):
     pixels, outside = _pixels((h, w), (kh, kw), (sh, sw), (ph, pw))
@@ -76,13 +80,14 @@ def patches_adjoint(p, shape, kernel, stride, padding):
     f"raw T p, {GEOMETRY}",
     "T x",
     """// i counts through (C, H, W, N); tap (a, b) sees pixel (h, w) from position (ho, wo)
-    int w = i / N % W + Pw, h = i / N / W % H + Ph, c = i / N / W / H;
+    int n = i % N, rest = i / N;
+    int w = rest % W + Pw, h = rest / W % H + Ph, c = rest / W / H;
     T sum = 0;
     for (int a = h % Sh; a < Kh && a <= h; a += Sh)
       for (int b = w % Sw; b < Kw && b <= w; b += Sw) {
         int ho = (h - a) / Sh, wo = (w - b) / Sw;
         if (ho < Ho && wo < Wo)
-          sum += p[((((c * Kh + a) * Kw + b) * Ho + ho) * Wo + wo) * N + i % N];
+          sum += p[((((c * Kh + a) * Kw + b) * Ho + ho) * Wo + wo) * N + n];
       }
     x = sum""",
 )

@@ -1,9 +1,11 @@
-"""Where a number first stopped being finite: the layer to look at when training breaks down."""
+"""What is wrong with a training: the layer where numbers break down, or codes that say nothing."""
 
 from contextlib import contextmanager
 
 from tinyvae.backend import array_module
 from tinyvae.module import Layer
+
+COLLAPSED_KL = 0.1  # nats in a latent dimension
 
 
 def all_finite(*arrays):
@@ -26,6 +28,20 @@ def first_not_finite(model, compute):
     return found[0] if found else "the loss or the length of the gradient"
 
 
+def collapse_warning(kl):
+    """A sentence if the KL of every latent dimension, kl (L,), is under 0.1 nats; None otherwise.
+
+    None for an autoencoder, too: it has no KL, and kl is empty.
+    """
+    if not len(kl) or max(kl) >= COLLAPSED_KL:
+        return None
+    return (
+        f"WARNING: posterior collapse: the KL is under {COLLAPSED_KL} nats in every latent "
+        f"dimension (largest: {max(kl):.4f}), so the decoder learns next to nothing from the code; "
+        "lower --beta, raise it slowly by --kl-anneal, or give --free-bits"
+    )
+
+
 @contextmanager
 def _watched(model, found):
     """While this lasts, layers report to `found` what is not finite, first things first."""
@@ -41,8 +57,8 @@ def _watched(model, found):
 
 
 def _reporting(function, what, found, layer=None):
-    def run(x):
-        y = function(x)
+    def run(x, **options):
+        y = function(x, **options)
         arrays = [] if y is None else [y]  # the first layer's backward has no output
         arrays += [parameter.grad for _, parameter in layer.named_parameters()] if layer else []
         if not all_finite(*arrays):

@@ -12,6 +12,9 @@ import numpy as np
 
 from tinyvae.backend import get_backend
 from tinyvae.command_line import Parser, exit_code, load_data
+from tinyvae.data import minibatches, to_float
+from tinyvae.optim import Adam
+from tinyvae.rng import generator
 from tinyvae.training import Trainer
 
 
@@ -49,3 +52,20 @@ def train(config, data, folder, xp=np):
     if not trainer.finished:
         raise KeyboardInterrupt(f" while training in {folder}")
     return trainer
+
+
+def train_vae(model, images, epochs, beta_at, free_bits=0.0, batch_size=128, seed=0):
+    """Train a VAE that no Config describes, by any schedule beta_at(step); yield after each epoch.
+
+    Its steps are a Trainer's, with Adam at 1e-3; it saves nothing. images: uint8 (N, C, H, W).
+    """
+    optimizer, step = Adam(model, lr=1e-3), 0
+    for epoch in range(epochs):
+        shape = (1, len(images), model.latent_dim)
+        eps = generator(seed, "noise", epoch).standard_normal(shape, np.float32)
+        for index in minibatches(len(images), batch_size, seed, epoch):
+            model.loss(to_float(images[index]), eps[:, index], beta_at(step), free_bits)
+            model.backward()
+            optimizer.step()
+            step += 1
+        yield epoch + 1

@@ -9,7 +9,6 @@ Names, argument order and weight shapes are PyTorch's; so are the initial weight
 
 import math
 from functools import lru_cache
-from itertools import pairwise
 
 import numpy as np
 
@@ -31,10 +30,10 @@ class Linear(Layer):
         self.weight = Parameter(_uniform(rng, (out_features, in_features), in_features))
         self.bias = Parameter(_uniform(rng, (out_features,), in_features))
 
-    def forward(self, x):
+    def forward(self, x, with_relu=False):
         self._require(x, ("in_features", "N"), self.in_features)
         self._x = x
-        return add_bias(self.weight.value @ x, self.bias.value[:, None], self.with_relu)
+        return add_bias(self.weight.value @ x, self.bias.value[:, None], with_relu)
 
     def backward(self, dy):
         x = self._consume("_x")
@@ -69,7 +68,7 @@ class Conv2d(Layer):
         self.weight = Parameter(_uniform(rng, (out_channels, in_channels, *kernel), fan_in))
         self.bias = Parameter(_uniform(rng, (out_channels,), fan_in))
 
-    def forward(self, x):
+    def forward(self, x, with_relu=False):
         self._require(x, ("in_channels", "H", "W", "N"), self.in_channels)
         _, h, w, n = x.shape
         kernel, _, padding = self.geometry
@@ -81,7 +80,7 @@ class Conv2d(Layer):
         self._shape = x.shape
         self._patches = patches(x, *self.geometry)  # (in Kh Kw, Ho Wo N)
         y = _matrix(self.weight.value) @ self._patches
-        y = add_bias(y, self.bias.value[:, None], self.with_relu)
+        y = add_bias(y, self.bias.value[:, None], with_relu)
         return y.reshape(self.out_channels, ho, wo, n)
 
     def backward(self, dy):
@@ -128,7 +127,7 @@ class ConvTranspose2d(Layer):
         self.weight = Parameter(_uniform(rng, (in_channels, out_channels, *kernel), fan_in))
         self.bias = Parameter(_uniform(rng, (out_channels,), fan_in))
 
-    def forward(self, x):
+    def forward(self, x, with_relu=False):
         self._require(x, ("in_channels", "H", "W", "N"), self.in_channels)
         _, h, w, n = x.shape
         ho, wo = (
@@ -142,7 +141,7 @@ class ConvTranspose2d(Layer):
         self._x = x
         p = _matrix(self.weight.value).T @ _matrix(x)  # (out Kh Kw, H W N)
         y = patches_adjoint(p, (self.out_channels, ho, wo, n), *self.geometry)
-        return add_bias(y, self.bias.value[:, None, None, None], self.with_relu)
+        return add_bias(y, self.bias.value[:, None, None, None], with_relu)
 
     def backward(self, dy):
         x = self._consume("_x")
@@ -177,21 +176,24 @@ class Flatten(Reshape):
 class Sequential(Layer):
     """Layers one after the other; its children are named "0", "1", ...
 
-    A ReLU in place behind a layer with a bias is done by that layer: on a GPU in a single kernel.
+    A layer with a bias also does the ReLU in place behind it: on a GPU in a single kernel.
     """
 
     def __init__(self, *layers):
         self.layers = layers
-        for layer, behind in pairwise(layers):
-            if hasattr(layer, "bias") and isinstance(behind, ReLU) and behind.inplace:
-                layer.with_relu = behind.is_done = True
 
     def named_children(self):
         return ((str(i), layer) for i, layer in enumerate(self.layers))
 
     def forward(self, x):
-        for layer in self.layers:
-            x = layer.forward(x)
+        layers = zip(self.layers, (*self.layers[1:], None), strict=True)
+        for layer, behind in layers:
+            with_bias = isinstance(layer, Linear | Conv2d | ConvTranspose2d)
+            if with_bias and isinstance(behind, ReLU) and behind.inplace:
+                x = behind.keep(layer.forward(x, with_relu=True))
+                next(layers)
+            else:
+                x = layer.forward(x)
         return x
 
     def backward(self, dy):

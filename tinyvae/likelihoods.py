@@ -9,7 +9,7 @@ import math
 import numpy as np
 
 from tinyvae import gaussian
-from tinyvae.activations import sigmoid
+from tinyvae.activations import SIGMOID, sigmoid
 from tinyvae.backend import array_module, fused
 from tinyvae.module import Module, Parameter
 
@@ -47,10 +47,10 @@ def _bernoulli_log_prob(x, logits):
     return x * logits - softplus
 
 
-@fused(
-    "T x, T l, T dlog_prob",
+@fused(  # x is the logit here
+    "T pixel, T x, T dlog_prob",
     "T dlogits",
-    "dlogits = dlog_prob * (x - exp(min(l, T(0))) / (T(1) + exp(-abs(l))))",
+    f"dlogits = dlog_prob * (pixel - {SIGMOID})",
 )
 def _bernoulli_backward(x, logits, dlog_prob):
     # log p = x l - log(1 + exp(l)), and the softplus has the derivative s(l)

@@ -95,8 +95,6 @@ class Module:
 class Layer(Module):
     """y = layer.forward(x), then once dx = layer.backward(dy), with dy = dLoss/dy."""
 
-    with_relu = False  # a layer with a bias may do the ReLU behind it, too: see Sequential
-
     def forward(self, x):
         raise NotImplementedError
 

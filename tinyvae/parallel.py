@@ -99,22 +99,22 @@ class DataParallel:
         def forward(replica, *inputs):
             return replica.terms(*inputs)
 
-        def backward(replica, share):
-            replica.terms_backward(share, share * dkl)
-
         def mean(terms):
             """Over the batch: that over its parts, weighed by their share of it."""
             return sum(share * term for share, term in zip(shares, terms, strict=True))
+
+        terms = run(forward, replicas, parts, *noise)
+        means = terms[0] if len(terms) == 1 else map(mean, zip(*terms, strict=True))
+        loss = Loss(*means, beta, free_bits)
+        dkl = loss.dkl
+
+        def backward(replica, share):
+            replica.terms_backward(share, share * dkl)
 
         def add(total, *others):
             for other in others:
                 total += other
 
-        terms = run(forward, replicas, parts, *noise)
-        if len(terms) > 1:
-            terms = [map(mean, zip(*terms, strict=True))]
-        loss = Loss(*terms[0], beta, free_bits)
-        dkl = loss.dkl
         run(backward, replicas, shares)
         run(add, *(xp.array_split(replica.grad, self.threads.count) for replica in replicas))
         return loss

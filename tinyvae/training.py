@@ -18,7 +18,7 @@ import tinyvae
 from tinyvae.backend import array_module, to_host
 from tinyvae.checkpoint import save_checkpoint, write_atomically, write_json
 from tinyvae.data.batches import binarize, minibatches, to_float
-from tinyvae.diagnosis import all_finite, first_not_finite
+from tinyvae.diagnosis import all_finite, collapse_warning, first_not_finite
 from tinyvae.errors import UserError
 from tinyvae.evaluation import evaluate
 from tinyvae.interrupt import interrupt_flag
@@ -55,7 +55,7 @@ class Trainer:
         self.optimizer = optimizers[config.optimizer](self.model, lr=config.lr)
         self.threads = Threads((config.threads or THREADS[config.network]) if xp is np else 1)
         self.parallel = DataParallel(self.model, self.threads)
-        self.train_images = None  # as bytes on the model's device: see _draw
+        self.train_images = None  # as bytes: see _upload_images
         self.test_images = xp.asarray(
             binarize(data.test_images, config.binarize, generator(config.seed, "binarize test"))
         )
@@ -88,7 +88,7 @@ class Trainer:
                 except MemoryError as error:  # CuPy's OutOfMemoryError is one
                     raise UserError(
                         f"out of memory at a batch size of {self.config.batch_size} ({error}); "
-                        "lower --batch-size or --samples and train anew"
+                        "lower --batch-size, --samples or --train-size and train anew"
                     ) from error
                 self.save()
 
@@ -97,6 +97,7 @@ class Trainer:
         start = time.perf_counter() - self.seconds
         n = len(self.data.train_images)
         epoch, done = divmod(self.step, self.steps_per_epoch)
+        self._upload_images(epoch)
         eps, batches = self._draw(epoch)
         bar = tqdm(
             total=n,
@@ -112,7 +113,7 @@ class Trainer:
                 losses.append(loss)
                 sizes.append(len(index))
                 bar.update(len(index))
-                if self._look():
+                if self._look(self.step - 1):
                     self._show(bar, loss)
                 if interrupted.is_set():
                     tqdm.write("stopping: saving, then measuring (Ctrl-C again: stop at once)")
@@ -128,14 +129,9 @@ class Trainer:
     def _draw(self, epoch):
         """What an epoch draws: the noise in the order of the steps (None for an autoencoder), and
         each minibatch: where it begins in this order, and which images it takes.
-
-        Only if they are binarized by chance, the images are drawn too, and sent to the device.
         """
         config, seed = self.config, self.config.seed
         xp, n = array_module(self.model.theta), len(self.data.train_images)
-        if self.train_images is None or config.binarize == "dynamic":
-            rng = generator(seed, "binarize", epoch)
-            self.train_images = xp.asarray(binarize(self.data.train_images, config.binarize, rng))
         batches = list(minibatches(n, config.batch_size, seed, epoch, xp))
         eps = None
         if isinstance(self.model, VAE):
@@ -144,13 +140,20 @@ class Trainer:
             eps = eps[:, xp.concatenate(batches)]
         return eps, [(i * config.batch_size, index) for i, index in enumerate(batches)]
 
+    def _upload_images(self, epoch):
+        """To the model's device, once; in every epoch anew if they are binarized by chance."""
+        if self.train_images is None or self.config.binarize == "dynamic":
+            rng = generator(self.config.seed, "binarize", epoch)
+            images = binarize(self.data.train_images, self.config.binarize, rng)
+            self.train_images = array_module(self.model.theta).asarray(images)
+
     def _minibatch(self, eps, first, index):
         x = to_float(self.train_images[index])
         return x, None if eps is None else eps[:, first : first + len(index)]
 
     def _train_step(self, x, eps):
         loss = self._gradient(self.parallel, x, eps)
-        if self._look() and not self._finite(loss):
+        if self._look(self.step) and not self._finite(loss):
             whole = DataParallel(self.model, Threads(1))
             raise self._diverged(lambda: self._gradient(whole, x, eps))
         self.optimizer.step(self.threads.map)
@@ -172,9 +175,9 @@ class Trainer:
             "start anew with a smaller --lr"
         )
 
-    def _look(self):
-        """Whether to read from the device in this step: always on the host, rarely on a GPU."""
-        return array_module(self.model.theta) is np or self.step % SYNC_EVERY == 0
+    def _look(self, step):
+        """Whether to read from the device in a step: always on the host, rarely on a GPU."""
+        return array_module(self.model.theta) is np or step % SYNC_EVERY == 0
 
     def _show(self, bar, loss):
         numbers = {"loss": float(loss.total)}
@@ -212,6 +215,9 @@ class Trainer:
             f"epoch {epoch}: test {row['test_total']:.2f} nats per image (reconstruction "
             f"{row['test_reconstruction']:.2f}, KL {row['test_kl']:.2f}), {row['seconds']:.0f} s"
         )
+        warning = collapse_warning(test["kl_per_dimension"])
+        if warning and row["beta"] == self.config.beta:  # not while it is still being raised
+            tqdm.write(warning)
 
     def save(self):
         """Write checkpoint.npz, then config.json and history.csv, which only repeat it."""

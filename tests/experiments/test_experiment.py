@@ -2,11 +2,13 @@ import sys
 
 import numpy as np
 import pytest
+from toys import toy_data
 
+from tinyvae import make_model
 from tinyvae.command_line import INTERRUPTED
 from tinyvae.config import Config
 from tinyvae.errors import UserError
-from tinyvae.experiment import experiment_parser, run_experiment, train
+from tinyvae.experiment import experiment_parser, run_experiment, train, train_vae
 
 TINY = Config(network="mlp", latent_dim=2, epochs=2)
 
@@ -76,3 +78,17 @@ def test_an_interrupted_training_ends_the_experiment(monkeypatch, capsys):
     assert run(lambda arguments, data, xp: train(TINY, data, arguments.out), "--dataset", "digits")
     assert run(lambda arguments, data, xp: train(TINY, data, arguments.out)) == INTERRUPTED
     assert "interrupted while training in runs/some-name" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("settings", [{}, {"kl_anneal": 1.5, "free_bits": 0.05, "beta": 2.0}])
+def test_train_vae_takes_the_steps_of_a_trainer(settings, tmp_path, capsys):
+    """Bit for bit, with a weight of the KL that changes; and it stops after every epoch."""
+    config = Config(network="mlp", latent_dim=3, epochs=2, batch_size=16, seed=4, **settings)
+    data = toy_data(50, 30)
+    trainer = train(config, data, tmp_path)
+    model = make_model("vae", "mlp", 3, seed=4)
+    steps = train_vae(model, data.train_images, 2, trainer.beta_at, config.free_bits, 16, seed=4)
+    assert next(steps) == 1
+    assert (model.theta != trainer.model.theta).any()
+    assert list(steps) == [2]
+    np.testing.assert_array_equal(model.theta, trainer.model.theta)

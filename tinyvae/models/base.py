@@ -15,7 +15,7 @@ from tinyvae.backend import array_module
 from tinyvae.module import Module
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Loss:
     """Nats per example, means over the batch; in float64, on the device of the model."""
 

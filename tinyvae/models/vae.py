@@ -105,7 +105,7 @@ class VAE(Model):
         dmu, dlogvar = _add_up(dmu), _add_up(dlogvar)  # (L, N)
         # kl = mean over the batch of KL_d, for each latent dimension d
         dkl = dkl / n
-        if not isinstance(dkl, float):  # (L,), and not one number for all
+        if getattr(dkl, "ndim", 0):  # (L,), and not one number for all
             dkl = dkl.astype(mu.dtype)[:, None]  # (L, 1)
         dkl_dmu, dkl_dlogvar = kl_to_standard_grad(mu, logvar)
         dmu += dkl * dkl_dmu
