@@ -14,6 +14,7 @@ from tinyvae.bugs import BUGS, SKIP_CONNECTION, patches_of, planted
 from tinyvae.gradcheck import TOLERANCE, check_model
 
 ROOT = Path(__file__).parent.parent
+PAGE = (ROOT / "docs/bugs.md").read_text("utf-8")
 every_bug = pytest.mark.parametrize("name", BUGS)
 
 
@@ -43,6 +44,12 @@ def verdicts(tmp_path_factory):
 def test_the_named_test_finds_it(name, verdicts):
     """It passes without the mistake, and what it asserts fails with it."""
     assert verdicts[BUGS[name].caught_by] == ""
+
+
+@every_bug
+def test_the_page_names_that_test(name):
+    file, test = BUGS[name].caught_by.split("[")[0].split("::")
+    assert f"`{test}`" in PAGE and f"](../{file})" in PAGE
 
 
 @every_bug

@@ -1,4 +1,4 @@
-"""The classic mistakes in a VAE: each a small patch of one function, planted on purpose.
+"""The classic mistakes in a VAE: each a patch of one function, and of its gradient if need be.
 
 docs/bugs.md shows what each does, `examples/bugs.py` measures it, and tests/test_bugs.py proves
 that the test named here finds it. Nothing else in tinyvae imports this file.
