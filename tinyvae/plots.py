@@ -17,6 +17,7 @@ from matplotlib.ticker import MaxNLocator
 # Petroff (2021, Accessible color sequences for data visualization, arXiv:2107.02270) for labels.
 BLUE, VERMILION, GREY = "#0072B2", "#D55E00", "#6b6b6b"
 TEN = "#3f90da #ffa90e #bd1f01 #94a4a2 #832db6 #a96b59 #e76300 #b9ac70 #717581 #92dadd".split()
+HALO = patheffects.withStroke(linewidth=2, foreground="white")  # around text on points
 
 WIDTH = 6.5  # inches: the text block of a printed page
 STYLE = {
@@ -87,7 +88,7 @@ def reconstructions(originals, reconstructed, path, title):
     """
     originals = _expect("originals", originals, "n", 1, "H", "W")
     reconstructed = _expect("reconstructed", reconstructed, *originals.shape)
-    n, _, height, width = originals.shape
+    n = len(originals)
     blocks = -(-n // 10)
     columns = -(-n // blocks)
     pairs = np.stack([originals, reconstructed])  # (2, n, 1, H, W)
@@ -95,8 +96,7 @@ def reconstructions(originals, reconstructed, path, title):
         for block, axes in enumerate(figure.subplots(blocks, 1, squeeze=False)[:, 0]):
             rows = pairs[:, block * columns : (block + 1) * columns, 0]
             rows = np.pad(rows, ((0, 0), (0, columns - rows.shape[1]), (0, 0), (0, 0)))
-            show(axes, mosaic(rows, gap=2))
-            axes.set_yticks(_centres(2, height, gap=2), ["original", "reconstructed"])
+            show_rows(axes, rows, ["original", "reconstructed"])
         figure.axes[0].set_title(title)
 
 
@@ -167,8 +167,7 @@ def latent_scatter(codes, labels, path, title, axes_names=("z[0]", "z[1]")):
     if not np.isin(classes, np.arange(10)).all():
         raise ValueError(f"labels must be integers from 0 to 9, got {classes}")
     size = np.clip(20000 / len(codes), 3, 20)
-    halo = [patheffects.withStroke(linewidth=2, foreground="white")]
-    digit = {"size": 9, "weight": "bold", "ha": "center", "va": "center", "path_effects": halo}
+    digit = {"size": 9, "weight": "bold", "ha": "center", "va": "center", "path_effects": [HALO]}
     with page(path, WIDTH, WIDTH) as figure:
         axes = figure.subplots()
         axes.set_aspect("equal")
@@ -274,3 +273,9 @@ def show(axes, sheet):
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
+
+
+def show_rows(axes, images, names):
+    """Draw images (rows, columns, H, W) in [0, 1], with a name before each row."""
+    show(axes, mosaic(images, gap=2))
+    axes.set_yticks(_centres(len(images), images.shape[2], gap=2), names)
