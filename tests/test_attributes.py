@@ -27,6 +27,18 @@ def test_thickness_is_the_width_of_a_bar_upright_or_lying_or_grey(width):
     assert thickness(0.5 * image) == pytest.approx(thickness(image))
 
 
+@pytest.mark.parametrize("angle", [0.0, 0.4, np.pi / 4, 2.0])
+def test_thickness_is_the_same_in_all_directions(angle):
+    y, x = np.indices((121, 121)) - 60.0
+    along, across = (
+        x * np.cos(angle) + y * np.sin(angle),
+        y * np.cos(angle) - x * np.sin(angle),
+    )
+    outside = np.hypot(np.maximum(abs(along) - 50, 0), across) - 2  # of a stroke 4 pixels wide
+    image = np.clip(0.5 - outside / 2, 0, 1)
+    assert thickness(image[None, None]) == pytest.approx(4, rel=0.06)
+
+
 def test_the_measures_find_the_factors_of_synthetic_digits():
     images = to_float(DIGITS)
     assert np.corrcoef(thickness(images), FACTORS["thickness"])[0, 1] > 0.8

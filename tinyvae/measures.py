@@ -81,4 +81,5 @@ def roc_auc(inside, outside):
     This is the area under the ROC curve, and Mann and Whitney's U over the number of pairs: Hanley
     and McNeil 1982. 1: the scores tell them apart; 0.5: they do not; below: they mislead.
     """
+    inside, outside = np.asarray(inside, np.float64), np.asarray(outside, np.float64)
     return float(mannwhitneyu(outside, inside).statistic / (len(inside) * len(outside)))
