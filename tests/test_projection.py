@@ -78,7 +78,7 @@ def test_repair_counts_the_missing_pixels_alone():
     assert errors["damaged"] == pytest.approx((x[seen == 0] ** 2).mean())
     for name, way in ways.items():
         assert errors[name] == pytest.approx(((way - x)[seen == 0] ** 2).mean())
-    np.testing.assert_allclose(ways["encoded and decoded"], vae.reconstruct(x * seen))
+    np.testing.assert_allclose(ways["reconstructed"], vae.reconstruct(x * seen))
 
 
 def test_what_is_seen_has_the_shape_of_the_images():

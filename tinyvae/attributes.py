@@ -18,7 +18,7 @@ def slant(images):
     """Shift to the right per unit of height, (N,): positive leans to the right.
 
     From the ink's second moments, -cov(x, y) / var(y) with y down: what a shear by this much to the
-    left makes zero. Castro et al. 2019 (Morpho-MNIST), section 2.1.
+    left makes zero. Castro et al. 2019, "Morpho-MNIST".
     """
     ink = images[:, 0] / images[:, 0].sum(axis=(1, 2), keepdims=True)
     y, x = np.indices(ink.shape[1:])

@@ -5,6 +5,7 @@ digit, as it was never shown one.
 """
 
 import numpy as np
+from scipy.special import entr
 
 from tinyvae.data.batches import minibatches, to_float
 from tinyvae.layers import Linear, Sequential
@@ -41,7 +42,7 @@ class Judge:
         return {
             "nearest": float(distance_to_nearest(images, self.real).mean()),
             "confidence": float(p.max(axis=1).mean()),
-            "digits": float(np.exp(-(share * np.log(share)).sum())),
+            "digits": float(np.exp(entr(share).sum())),
         }
 
     def _probabilities(self, images):

@@ -26,9 +26,9 @@ def project(network, likelihood, start, images, seen, steps=200, lr=0.05):
 
     network: layers (L, N) -> (C, H, W, N), what the likelihood takes; start: codes (N, L) for Adam
     to start from; images: floats (N, C, H, W); seen: the same shape, 1 where a pixel was seen and 0
-    where not. This is Bora, Jalal, Price and Dimakis 2017, eq. 3, with a log-likelihood for
-    the squared error, so that the prior's weight is not to be chosen. The network's weights get
-    gradients on the way, which are left unused. Raises ValueError for shapes that differ.
+    where not. This is Bora, Jalal, Price and Dimakis 2017 with a log-likelihood for the squared
+    error, so that the prior's weight is not to be chosen. The network's weights get gradients on
+    the way, which are left unused. Raises ValueError for shapes that differ.
     """
     if seen.shape != images.shape:
         raise ValueError(f"seen must have the shape of images, {images.shape}, got {seen.shape}")
@@ -51,7 +51,7 @@ def project(network, likelihood, start, images, seen, steps=200, lr=0.05):
 def repair(vae, images, damaged, seen, noise=0.0):
     """Undo damage in two ways: {name: squared error per pixel}, {name: images (N, C, H, W)}.
 
-    The names are damaged; encoded and decoded; projected; original, encoded and decoded.
+    The names are damaged; reconstructed; projected; original, reconstructed.
     images, damaged, seen: (N, C, H, W) on the host. Where seen is 0 a pixel is missing, and the
     error is that of the missing ones; where all are seen, that of all. noise: the standard
     deviation of Gaussian noise that was added to the damaged ones, whose likelihood is then known.
@@ -63,9 +63,9 @@ def repair(vae, images, damaged, seen, noise=0.0):
     projected = project(network, likelihood, start, damaged, seen)
     ways = {
         "damaged": damaged,
-        "encoded and decoded": to_host(vae.decode(start)),
+        "reconstructed": to_host(vae.decode(start)),
         "projected": to_host(vae.decode(projected)),
-        "original, encoded and decoded": to_host(vae.reconstruct(images)),
+        "original, reconstructed": to_host(vae.reconstruct(images)),
     }
     where = np.ones_like(seen) if seen.all() else 1 - seen
     errors = {

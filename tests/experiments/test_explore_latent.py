@@ -22,7 +22,7 @@ def test_pictures_and_numbers(monkeypatch, tmp_path, capsys):
     errors = results["squared error per pixel"]
     assert errors["noise"]["damaged"] == pytest.approx(0.25, rel=0.1)  # the noise's variance
     for damage in errors.values():
-        assert damage["projected"] < damage["encoded and decoded"] < 1
+        assert damage["projected"] < damage["reconstructed"] < 1
     auc = results["AUC"]
     assert auc["all black"]["negative ELBO"] < 0.4  # the likelihood is deceived by what is simple
     for score in ("negative ELBO", "reconstruction error"):
