@@ -76,7 +76,7 @@ def draw(models, data, path):
             scatter.add_patch(Circle((0, 0), 2, fill=False, lw=1.2))
             for digit in np.unique(labels):
                 place = np.median(codes[labels == digit], axis=0)
-                scatter.text(*place, digit, weight="bold", path_effects=[plots.HALO])
+                scatter.text(*place, digit, **plots.MARK)
             scatter.set_aspect("equal", adjustable="datalim")
             scatter.set(title=f"{KINDS[kind]}: codes", xlabel=f"z[{i}]", ylabel=f"z[{j}]")
             z = generator(0, "samples").standard_normal((GRID**2, model.latent_dim))

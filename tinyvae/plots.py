@@ -17,7 +17,15 @@ from matplotlib.ticker import MaxNLocator
 # Petroff (2021, Accessible color sequences for data visualization, arXiv:2107.02270) for labels.
 BLUE, VERMILION, GREY = "#0072B2", "#D55E00", "#6b6b6b"
 TEN = "#3f90da #ffa90e #bd1f01 #94a4a2 #832db6 #a96b59 #e76300 #b9ac70 #717581 #92dadd".split()
-HALO = patheffects.withStroke(linewidth=2, foreground="white")  # around text on points
+
+# Text on points: centred, and legible by a white halo.
+MARK = {
+    "size": 9,
+    "weight": "bold",
+    "ha": "center",
+    "va": "center",
+    "path_effects": [patheffects.withStroke(linewidth=2, foreground="white")],
+}
 
 WIDTH = 6.5  # inches: the text block of a printed page
 STYLE = {
@@ -167,14 +175,13 @@ def latent_scatter(codes, labels, path, title, axes_names=("z[0]", "z[1]")):
     if not np.isin(classes, np.arange(10)).all():
         raise ValueError(f"labels must be integers from 0 to 9, got {classes}")
     size = np.clip(20000 / len(codes), 3, 20)
-    digit = {"size": 9, "weight": "bold", "ha": "center", "va": "center", "path_effects": [HALO]}
     with page(path, WIDTH, WIDTH) as figure:
         axes = figure.subplots()
         axes.set_aspect("equal")
         axes.scatter(*codes.T, s=size, c=np.array(TEN)[labels.astype(int)], linewidths=0)
         few = slice(None, None, -(-len(codes) // 1000))
         for i in _spaced(codes[few], 0.05 * max(4, *np.ptp(codes, axis=0))):
-            axes.text(*codes[few][i], f"{labels[few][i]:.0f}", **digit)
+            axes.text(*codes[few][i], f"{labels[few][i]:.0f}", **MARK)
         keys = [
             Line2D([], [], ls="", marker="o", ms=6, color=TEN[label], label=label)
             for label in classes.astype(int)
