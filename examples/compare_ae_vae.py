@@ -8,7 +8,6 @@ python examples/compare_ae_vae.py --latent-dim 20 --out runs/compare-z20
 import sys
 
 import numpy as np
-from matplotlib.patches import Circle
 
 from tinyvae import on_host, plots
 from tinyvae.checkpoint import write_json
@@ -65,7 +64,8 @@ def print_table(results):
 
 def draw(models, data, path):
     """Above codes of test images and the prior's circle, below what N(0, I) decodes to."""
-    labels = data.test_labels[:POINTS]
+    labels, angle = data.test_labels[:POINTS], np.linspace(0, 2 * np.pi, 200)
+    two_sigma = 2 * np.cos(angle), 2 * np.sin(angle)
     with plots.page(path, plots.WIDTH, 6.6) as figure:
         rows = figure.subplots(2, 2, gridspec_kw={"height_ratios": (1, 1.08)})
         for (kind, model), scatter, sheet in zip(models.items(), *rows, strict=True):
@@ -73,10 +73,7 @@ def draw(models, data, path):
             i, j = plane = np.sort(np.argsort(-codes.var(axis=0))[:2])  # the two that vary most
             codes = codes[:, plane]
             scatter.scatter(*codes.T, s=3, c=np.array(plots.TEN)[labels], linewidths=0)
-            scatter.add_patch(Circle((0, 0), 2, fill=False, lw=1.2))
-            for digit in np.unique(labels):
-                place = np.median(codes[labels == digit], axis=0)
-                scatter.text(*place, digit, **plots.MARK)
+            (circle,) = scatter.plot(*two_sigma, "k", lw=1.2, label="N(0, I), 2σ")
             scatter.set_aspect("equal", adjustable="datalim")
             scatter.set(title=f"{KINDS[kind]}: codes", xlabel=f"z[{i}]", ylabel=f"z[{j}]")
             z = generator(0, "samples").standard_normal((GRID**2, model.latent_dim))
@@ -85,6 +82,8 @@ def draw(models, data, path):
             images = on_host.decode(model, z).reshape(GRID, GRID, *data.test_images.shape[2:])
             plots.show(sheet, plots.mosaic(images, gap=0))
             sheet.set(title=f"{KINDS[kind]}: decoded from N(0, I)")
+        keys = [*plots.label_keys(range(10)), circle]
+        figure.legend(handles=keys, loc="outside upper center", ncols=11, columnspacing=1)
 
 
 def main(argv=None):

@@ -18,15 +18,6 @@ from matplotlib.ticker import MaxNLocator
 BLUE, VERMILION, GREY = "#0072B2", "#D55E00", "#6b6b6b"
 TEN = "#3f90da #ffa90e #bd1f01 #94a4a2 #832db6 #a96b59 #e76300 #b9ac70 #717581 #92dadd".split()
 
-# Text on points: centred, and legible by a white halo.
-MARK = {
-    "size": 9,
-    "weight": "bold",
-    "ha": "center",
-    "va": "center",
-    "path_effects": [patheffects.withStroke(linewidth=2, foreground="white")],
-}
-
 WIDTH = 6.5  # inches: the text block of a printed page
 STYLE = {
     "savefig.dpi": 200,
@@ -175,17 +166,16 @@ def latent_scatter(codes, labels, path, title, axes_names=("z[0]", "z[1]")):
     if not np.isin(classes, np.arange(10)).all():
         raise ValueError(f"labels must be integers from 0 to 9, got {classes}")
     size = np.clip(20000 / len(codes), 3, 20)
+    halo = [patheffects.withStroke(linewidth=2, foreground="white")]
+    digit = {"size": 9, "weight": "bold", "ha": "center", "va": "center", "path_effects": halo}
     with page(path, WIDTH, WIDTH) as figure:
         axes = figure.subplots()
         axes.set_aspect("equal")
         axes.scatter(*codes.T, s=size, c=np.array(TEN)[labels.astype(int)], linewidths=0)
         few = slice(None, None, -(-len(codes) // 1000))
         for i in _spaced(codes[few], 0.05 * max(4, *np.ptp(codes, axis=0))):
-            axes.text(*codes[few][i], f"{labels[few][i]:.0f}", **MARK)
-        keys = [
-            Line2D([], [], ls="", marker="o", ms=6, color=TEN[label], label=label)
-            for label in classes.astype(int)
-        ]
+            axes.text(*codes[few][i], f"{labels[few][i]:.0f}", **digit)
+        keys = label_keys(classes.astype(int))
         for radius, line in ((1, "-"), (2, "--")):
             axes.add_patch(Circle((0, 0), radius, fill=False, lw=0.8, ls=line))
             keys.append(Line2D([], [], color="k", lw=0.8, ls=line, label=f"N(0, I), {radius}σ"))
@@ -221,6 +211,11 @@ def kl_bars(kl, active, path, title):
         keys += [Patch(**ground, label=f"inactive ({(~on).sum()})")]
         total = f"total KL {kl.sum():.1f} nats"
         figure.legend(handles=keys, title=total, loc="outside lower center", ncols=2)
+
+
+def label_keys(labels):
+    """What a legend needs to say which label has which colour of TEN."""
+    return [Line2D([], [], ls="", marker="o", ms=6, color=TEN[i], label=i) for i in labels]
 
 
 @contextmanager
