@@ -21,7 +21,7 @@ from tinyvae import (
     quadrature,
     to_host,
 )
-from tinyvae.quadrature import TOLERANCE, elbo, integrate, log_joint, true_posteriors
+from tinyvae.quadrature import SIDE, TOLERANCE, elbo, integrate, log_joint, true_posteriors
 
 PRIOR = np.stack(np.meshgrid(*2 * [np.arange(-5.95, 6, 0.1)]), axis=-1).reshape(-1, 2)
 ANGLES = st.floats(0, np.pi)
@@ -51,7 +51,7 @@ def test_two_gaussians_integrate_to_one_and_have_the_kl_of_the_closed_form(seed,
     first = multivariate_normal(mean, covariance(*shape, angle))
     mean = mean + thin * rng.standard_normal(2)
     second = multivariate_normal(mean, covariance(2 * thin, thin, -angle))
-    found = integrate(*of(second, first))
+    found = integrate(*of(second, first), SIDE, TOLERANCE)
     np.testing.assert_allclose(found.log_integrals, 0, atol=TOLERANCE)
     expected = gaussian_kl(first.mean, first.cov, second.mean, second.cov)
     assert found.kl(1) == pytest.approx(expected, abs=TOLERANCE)
@@ -61,13 +61,13 @@ def test_two_gaussians_integrate_to_one_and_have_the_kl_of_the_closed_form(seed,
 @pytest.mark.parametrize("angle", [0, 0.6, 1.2])
 def test_follows_a_ridge_that_is_a_hundred_times_as_long_as_thin(angle):
     ridge = multivariate_normal([0.3, 0.4], covariance(0.5, 0.005, angle))
-    assert integrate(*of(ridge)).log_integrals == pytest.approx([0], abs=TOLERANCE)
+    assert integrate(*of(ridge), SIDE, TOLERANCE).log_integrals == pytest.approx([0], abs=TOLERANCE)
 
 
 @pytest.mark.parametrize("mean", [(9, -11), (7.03, 0), (-6.001, -6.001)])
 def test_finds_what_lies_outside_the_first_look_and_is_narrow(mean):
     far = multivariate_normal(mean, covariance(0.03, 0.1, 0.4))
-    assert integrate(*of(far)).log_integrals == pytest.approx([0], abs=TOLERANCE)
+    assert integrate(*of(far), SIDE, TOLERANCE).log_integrals == pytest.approx([0], abs=TOLERANCE)
 
 
 def test_finds_all_modes():
@@ -81,7 +81,9 @@ def test_finds_all_modes():
         return logsumexp(weights + [mode.logpdf(z) for mode in modes], axis=0)[None]
 
     start = PRIOR[log_f(PRIOR)[0] > log_f(PRIOR).max() - 15]
-    assert integrate(log_f, start).log_integrals == pytest.approx([0], abs=TOLERANCE)
+    assert integrate(log_f, start, SIDE, TOLERANCE).log_integrals == pytest.approx(
+        [0], abs=TOLERANCE
+    )
 
 
 @pytest.mark.parametrize("peak", [(0, 0), (0.013, 0.02), (0.0625, 0)])
@@ -93,14 +95,14 @@ def test_kinks_are_integrated_to_what_was_asked_for(peak):
         return (-np.abs(z - peak) @ [1 / a, 1 / b])[None]
 
     for tolerance in (0.1, 0.003):
-        found = integrate(log_f, [[0, 0]], tolerance=tolerance)
+        found = integrate(log_f, [[0, 0]], SIDE, tolerance)
         off = abs(found.log_integrals[0] - np.log(4 * a * b))
         assert found.change < tolerance and off < tolerance
 
 
 def test_levels_bound_the_smallest_region():
     """Of a Gaussian: the circle of radius r, outside which lies exp(-r^2 / 2) of it."""
-    found = integrate(*of(multivariate_normal([0.3, 0.1], 0.04 * np.eye(2))), side=0.02)
+    found = integrate(*of(multivariate_normal([0.3, 0.1], 0.04 * np.eye(2))), 0.02, TOLERANCE)
     for share in (0.1, 0.5, 0.95):
         expected = -np.log(2 * np.pi * 0.04) + np.log(1 - share)
         assert found.level(0, share) == pytest.approx(expected, abs=0.02)
@@ -109,7 +111,7 @@ def test_levels_bound_the_smallest_region():
 def test_refuses_what_does_not_settle(monkeypatch):
     monkeypatch.setattr(quadrature, "MOST", 5000)
     with pytest.raises(ValueError, match="does not settle on 5000 nodes"):
-        integrate(lambda z: np.zeros((1, len(z))), [[0, 0]])
+        integrate(lambda z: np.zeros((1, len(z))), [[0, 0]], SIDE, TOLERANCE)
 
 
 # Of a VAE.

@@ -51,14 +51,14 @@ class Lattice(NamedTuple):
         return float(values[np.searchsorted(mass, share)])
 
 
-def integrate(log_f, start, side=SIDE, tolerance=TOLERANCE):
+def integrate(log_f, start, side, tolerance):
     """The Lattice of functions f over the plane that gives their integrals and kl(j).
 
     log_f: codes z (M, 2) -> (F, M); start (n, 2): points from which all the mass can be reached
-    uphill. The step is halved until the numbers change by less than the tolerance. The sum over a
-    lattice is exponentially exact for what is smooth and decays (Trefethen and Weideman 2014, The
-    exponentially convergent trapezoidal rule); the kinks of a ReLU network leave it the second
-    order, where the error is about a third of the last change.
+    uphill; side: of a cell, twice the first step. The step is halved until the numbers change by
+    less than the tolerance. The sum over a lattice is exponentially exact for what is smooth and
+    decays (Trefethen and Weideman 2014, The exponentially convergent trapezoidal rule); the kinks
+    of a ReLU network leave it the second order, where the error is a third of the last change.
     Raises ValueError where the integrals do not settle.
     """
     cells, before = np.floor(np.asarray(start) / side).astype(int), np.inf
@@ -141,7 +141,8 @@ def true_posteriors(model, x, mu, logvar):
             log_q = log_density(z, mu[:, n, None], logvar[:, n, None]).sum(axis=2)  # (Q, M)
             return np.concatenate([log_joint(model, x[n : n + 1], z), log_q])
 
-        yield integrate(log_f, np.concatenate([z[row > row.max() - DROP], mu[:, n]]))
+        start = np.concatenate([z[row > row.max() - DROP], mu[:, n]])
+        yield integrate(log_f, start, SIDE, TOLERANCE)
 
 
 def look(model, x):
