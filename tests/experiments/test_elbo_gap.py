@@ -21,7 +21,7 @@ def small_and_rough(monkeypatch):
 
 
 def test_the_gap_is_a_divergence_and_the_bounds_close_it(capsys):
-    argv = ["--dataset", "digits", "--epochs", "15", "--images", "2", "--out", "here"]
+    argv = ["--dataset", "digits", "--epochs", "10", "--images", "2", "--out", "here"]
     assert elbo_gap.main(argv) == 0
     with open("here/elbo_gap.json") as file:
         found = json.load(file)
