@@ -17,8 +17,8 @@ from tinyvae.disentanglement import explained, mig, sap
 from tinyvae.evaluation import evaluate
 from tinyvae.experiment import experiment_parser, run_experiment, train
 from tinyvae.gaussian import reparameterize
+from tinyvae.on_host import posteriors
 from tinyvae.rng import generator
-from tinyvae.surgery import posteriors
 
 BETAS = [round(float(beta), 2) for beta in np.geomspace(0.1, 10, 7)]
 FACTORS = ("slant", "rotation", "aspect", "scale", "thickness")  # and the label

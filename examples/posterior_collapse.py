@@ -9,7 +9,7 @@ import sys
 import numpy as np
 from matplotlib.colors import LogNorm
 
-from tinyvae import VAE, Bernoulli, Gaussian, LearnedGaussian, make_model, plots
+from tinyvae import VAE, Bernoulli, Gaussian, LearnedGaussian, make_model, on_host, plots
 from tinyvae.autoregressive import AutoregressiveBernoulli
 from tinyvae.checkpoint import write_json
 from tinyvae.diagnosis import collapse_warning
@@ -18,7 +18,7 @@ from tinyvae.experiment import experiment_parser, run_experiment, train_vae
 from tinyvae.gaussian import kl_to_standard
 from tinyvae.rng import generator
 from tinyvae.schedules import constant, cyclical_annealing, linear_annealing
-from tinyvae.surgery import posteriors, surgery
+from tinyvae.surgery import surgery
 
 LATENT_DIM, SEED = 20, 0
 REACH, WIDTH = 84, 16  # of the strong decoder: each pixel sees the three rows before it
@@ -56,7 +56,7 @@ def experiment(arguments, data, xp):
             print(f"{name}, epoch {epoch}: KL {sum(kl[-1]):.2f}", flush=True)
             if warning := collapse_warning(kl[-1]):
                 print(warning)
-        mu, logvar = posteriors(model, images)
+        mu, logvar = on_host.posteriors(model, images)
         results[name] = surgery(mu, logvar, generator(SEED, "surgery")) | {
             "total": -float(log_likelihood(model, images, samples=1).mean()),
             "active_units": int((mu.var(axis=0) > ACTIVE_VARIANCE).sum()),
@@ -71,7 +71,7 @@ def experiment(arguments, data, xp):
 
 
 def kl_per_dimension(model, images):
-    return kl_to_standard(*posteriors(model, images)).mean(axis=0).tolist()
+    return kl_to_standard(*on_host.posteriors(model, images)).mean(axis=0).tolist()
 
 
 def draw(results, path):

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import ndtri
 
-from tinyvae.latent import interpolate, quantile_grid
+from tinyvae.latent import holes, interpolate, quantile_grid
 
 
 @given(
@@ -88,3 +88,12 @@ def test_grid_reads_as_a_picture():
 def test_grid_refuses_an_empty_size():
     with pytest.raises(ValueError, match="at least 1, got 0"):
         quantile_grid(0)
+
+
+def test_holes_are_between_codes_and_far_from_all():
+    rng = np.random.default_rng(0)
+    side = rng.choice([-5.0, 5.0], 60)
+    codes = np.stack([side, np.zeros(60)], axis=1) + 0.1 * rng.standard_normal((60, 2))
+    found = holes(codes, 40, rng)
+    assert found.shape == (40, 2)
+    np.testing.assert_allclose(found, 0, atol=0.5)  # half-way from one cluster to the other

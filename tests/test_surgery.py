@@ -1,13 +1,10 @@
 import numpy as np
 import pytest
 from scipy.stats import multivariate_normal, norm
-from toys import LATENT_DIM, SHAPE, tiny_vae
 
 from tinyvae import surgery as module
-from tinyvae import to_host
-from tinyvae.data import to_float
 from tinyvae.gaussian import kl_to_standard
-from tinyvae.surgery import posteriors, surgery
+from tinyvae.surgery import surgery
 
 
 def rng(seed=0):
@@ -100,16 +97,6 @@ def test_the_memory_it_may_take_does_not_matter(monkeypatch):
         monkeypatch.setattr(module, "CHUNK", numbers)
         for name, value in surgery(mu, logvar, rng()).items():
             assert value == pytest.approx(whole[name], rel=1e-12), name
-
-
-def test_posteriors_are_the_encoders_in_order(xp, monkeypatch):
-    monkeypatch.setattr(module, "BATCH", 7)
-    model = tiny_vae(xp=xp)
-    images = rng().integers(0, 256, (17, *SHAPE), dtype=np.uint8)
-    found = posteriors(model, images)
-    for part, expected in zip(found, model.encode(to_float(images)), strict=True):
-        assert isinstance(part, np.ndarray) and part.shape == (17, LATENT_DIM)
-        np.testing.assert_allclose(part, to_host(expected), rtol=1e-5)
 
 
 @pytest.mark.parametrize("shapes", [((3,), (3,)), ((3, 2), (3, 1)), ((0, 2), (0, 2))])

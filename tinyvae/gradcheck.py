@@ -13,6 +13,7 @@ from tinyvae import gaussian, networks, schedules
 from tinyvae.activations import ReLU, Sigmoid, Tanh
 from tinyvae.layers import Conv2d, ConvTranspose2d, Flatten, Linear, Reshape, Sequential
 from tinyvae.likelihoods import Bernoulli, Gaussian, LearnedGaussian
+from tinyvae.models.classifier import cross_entropy, cross_entropy_grad
 from tinyvae.rng import generator
 
 TOLERANCE = 1e-7
@@ -151,6 +152,9 @@ def _formula_rows(rng):
         ("log_density", gaussian.log_density, gaussian.log_density_grad, (a, b, c)),
     ):
         yield name, check_function(function, gradient, arrays, rng)
+    labels, dy = np.array([2, 0, 1, 1, 2]), d[0]
+    numerical = numerical_gradient(lambda: dy @ cross_entropy(a, labels), a)
+    yield "cross_entropy", relative_error(numerical, cross_entropy_grad(a, labels) * dy)
     kl, floor = np.array([0.1, 0.7, 0.3]), 0.4
     numerical = numerical_gradient(lambda: schedules.free_bits(kl, floor), kl)
     yield "free_bits", relative_error(numerical, schedules.free_bits_grad(kl, floor))

@@ -1,12 +1,14 @@
 """Points in the latent space, chosen to be decoded and looked at.
 
 A path between two codes shows what lies between two images; a grid of equally likely codes shows
-everything that a model with two latent dimensions can draw.
+everything that a model with two latent dimensions can draw; the emptiest places between codes show
+what it draws where it never had to draw anything.
 """
 
 from statistics import NormalDist
 
 import numpy as np
+from scipy.spatial import cKDTree
 
 PARALLEL = 1e-6  # sine of the angle below which two directions define no arc
 
@@ -61,3 +63,14 @@ def quantile_grid(size):
     values = np.array([normal.inv_cdf((i + 0.5) / size) for i in range(size)])
     right, up = np.meshgrid(values, values[::-1])
     return values, np.stack([right.ravel(), up.ravel()], axis=1)
+
+
+def holes(codes, count, rng, tries=10):
+    """Places (count, L) between the codes (N, L), as far as can be from all of them.
+
+    Of tries * count midpoints of two random codes, those furthest from their nearest code.
+    """
+    a, b = codes[rng.integers(0, len(codes), (2, tries * count))]
+    middle = (a + b) / 2
+    distance, _ = cKDTree(codes).query(middle)
+    return middle[np.argsort(-distance)[:count]]

@@ -87,7 +87,7 @@ def reconstructions(originals, reconstructed, path, title):
     """
     originals = _expect("originals", originals, "n", 1, "H", "W")
     reconstructed = _expect("reconstructed", reconstructed, *originals.shape)
-    n, _, height, width = originals.shape
+    n = len(originals)
     blocks = -(-n // 10)
     columns = -(-n // blocks)
     pairs = np.stack([originals, reconstructed])  # (2, n, 1, H, W)
@@ -95,8 +95,7 @@ def reconstructions(originals, reconstructed, path, title):
         for block, axes in enumerate(figure.subplots(blocks, 1, squeeze=False)[:, 0]):
             rows = pairs[:, block * columns : (block + 1) * columns, 0]
             rows = np.pad(rows, ((0, 0), (0, columns - rows.shape[1]), (0, 0), (0, 0)))
-            show(axes, mosaic(rows, gap=2))
-            axes.set_yticks(_centres(2, height, gap=2), ["original", "reconstructed"])
+            show_rows(axes, rows, ["original", "reconstructed"])
         figure.axes[0].set_title(title)
 
 
@@ -176,10 +175,7 @@ def latent_scatter(codes, labels, path, title, axes_names=("z[0]", "z[1]")):
         few = slice(None, None, -(-len(codes) // 1000))
         for i in _spaced(codes[few], 0.05 * max(4, *np.ptp(codes, axis=0))):
             axes.text(*codes[few][i], f"{labels[few][i]:.0f}", **digit)
-        keys = [
-            Line2D([], [], ls="", marker="o", ms=6, color=TEN[label], label=label)
-            for label in classes.astype(int)
-        ]
+        keys = label_keys(classes.astype(int))
         for radius, line in ((1, "-"), (2, "--")):
             axes.add_patch(Circle((0, 0), radius, fill=False, lw=0.8, ls=line))
             keys.append(Line2D([], [], color="k", lw=0.8, ls=line, label=f"N(0, I), {radius}σ"))
@@ -215,6 +211,11 @@ def kl_bars(kl, active, path, title):
         keys += [Patch(**ground, label=f"inactive ({(~on).sum()})")]
         total = f"total KL {kl.sum():.1f} nats"
         figure.legend(handles=keys, title=total, loc="outside lower center", ncols=2)
+
+
+def label_keys(labels):
+    """What a legend needs to say which label has which colour of TEN."""
+    return [Line2D([], [], ls="", marker="o", ms=6, color=TEN[i], label=i) for i in labels]
 
 
 @contextmanager
@@ -274,3 +275,9 @@ def show(axes, sheet):
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
+
+
+def show_rows(axes, images, names):
+    """Draw images (rows, columns, H, W) in [0, 1], with a name before each row."""
+    show(axes, mosaic(images, gap=2))
+    axes.set_yticks(_centres(len(images), images.shape[2], gap=2), names)

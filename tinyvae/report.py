@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from tinyvae import plots
-from tinyvae.backend import array_module, to_host
+from tinyvae import on_host, plots
+from tinyvae.backend import to_host
 from tinyvae.checkpoint import write_json
 from tinyvae.data.batches import to_float
 from tinyvae.evaluation import ACTIVE_VARIANCE, evaluate, log_likelihood
@@ -41,19 +41,22 @@ def draw_figures(trainer, metrics):
     model, data, config = trainer.model, trainer.data, trainer.config
     named = f"{config.model.upper()}, {config.network}, z = {config.latent_dim}, {data.name}"
     rng = generator(config.seed, "figures")
-    test = to_float(to_host(trainer.test_images[:5000]))
-    codes = np.concatenate([_codes(model, x) for x in np.array_split(test, 10)])
+    images = to_host(trainer.test_images[:5000])
+    test, codes = to_float(images), on_host.codes(model, images)
 
     if trainer.history:
         plots.loss_curves(trainer.history, folder / "loss.png", f"Learning: {named}")
     plots.reconstructions(
-        test[:20], _decode(model, codes[:20]), folder / "reconstructions.png", f"Test: {named}"
+        test[:20],
+        on_host.decode(model, codes[:20]),
+        folder / "reconstructions.png",
+        f"Test: {named}",
     )
     samples = to_host(model.sample(100, rng))
     plots.image_grid(samples, folder / "samples.png", f"Decoded from z ~ N(0, I): {named}")
 
     ends = codes[rng.permutation(len(codes))[:16]].reshape(8, 2, -1)
-    walks = np.stack([_decode(model, interpolate(a, b, steps=11)) for a, b in ends])
+    walks = np.stack([on_host.decode(model, interpolate(a, b, steps=11)) for a, b in ends])
     plots.interpolation(walks, folder / "interpolation.png", f"Between test images: {named}")
 
     if config.latent_dim >= 2:
@@ -71,15 +74,7 @@ def draw_figures(trainer, metrics):
             values, points = quantile_grid(20)
             z = np.zeros((len(points), config.latent_dim))
             z[:, plane] = points
-            images = _decode(model, z).reshape(20, 20, *samples.shape[1:])
+            images = on_host.decode(model, z).reshape(20, 20, *samples.shape[1:])
             title = f"Decoded from a grid of normal quantiles: {named}"
             plots.traversal(images, values, folder / "traversal.png", title, axes)
     return folder
-
-
-def _codes(model, x):
-    return to_host(model.codes(array_module(model.theta).asarray(x)))
-
-
-def _decode(model, z):
-    return to_host(model.decode(array_module(model.theta).asarray(z, dtype=np.float32)))

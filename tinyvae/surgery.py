@@ -13,20 +13,9 @@ import math
 import numpy as np
 from scipy.special import logsumexp
 
-from tinyvae.backend import to_host
-from tinyvae.data.batches import to_float
 from tinyvae.gaussian import kl_to_standard, log_density, reparameterize
 
 CHUNK = 1 << 22  # numbers in memory at a time
-BATCH = 200  # images encoded at a time
-
-
-def posteriors(model, images):
-    """q(z|x) of a VAE for uint8 images (N, C, H, W): mu and logvar (N, L), on the host."""
-    batches = [images[start : start + BATCH] for start in range(0, len(images), BATCH)]
-    pairs = [[to_host(part) for part in model.encode(to_float(batch))] for batch in batches]
-    mu, logvar = (np.concatenate(parts) for parts in zip(*pairs, strict=True))
-    return mu, logvar
 
 
 def surgery(mu, logvar, rng):

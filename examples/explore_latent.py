@@ -1,0 +1,99 @@
+"""What a VAE's latent space is good for: to look at, draw, blend, edit, repair, notice strangers.
+
+python examples/explore_latent.py                                 # MNIST
+python examples/explore_latent.py --dataset digits --epochs 20    # synthetic digits
+"""
+
+import sys
+
+import numpy as np
+
+from tinyvae import on_host, plots
+from tinyvae.attributes import AMOUNTS, arithmetic
+from tinyvae.checkpoint import write_json
+from tinyvae.config import Config
+from tinyvae.data import to_float
+from tinyvae.experiment import experiment_parser, run_experiment, train
+from tinyvae.latent import interpolate, quantile_grid
+from tinyvae.outliers import noticed
+from tinyvae.projection import repair
+from tinyvae.rng import generator
+
+NOISE = 0.5  # standard deviation of what is added to pixels in [0, 1]
+REPAIRED, EDITED, SEEN, GRID = 200, 1000, 3000, 16  # images of each kind; GRID x GRID of the last
+
+
+def experiment(arguments, data, xp):
+    out, rng = arguments.out, generator(0, "explore")
+    plane, vae = (
+        train(Config(latent_dim=size, epochs=arguments.epochs), data, out / f"z{size}", xp).model
+        for size in (2, 20)
+    )
+    look(plane, vae, data, out, rng)
+    images = to_float(data.test_images[:REPAIRED])
+    noisy = images + NOISE * rng.standard_normal(images.shape, dtype=np.float32)
+    seen = np.ones_like(images)
+    denoised = repair(vae, images, noisy, seen, noise=NOISE)
+    seen[:, :, 14:] = 0  # the lower half is hidden
+    filled = repair(vae, images, images * seen, seen)
+    edits, edited = arithmetic(vae, data.test_images[:EDITED])
+    results = {
+        "dataset": data.name,
+        "train_images": len(data.train_images),
+        "epochs": arguments.epochs,
+        "arithmetic": edits,
+        "squared error per pixel": {"noise": denoised[0], "hidden half": filled[0]},
+        "AUC": noticed(vae, data, rng),
+    }
+    write_json(out / "explore_latent.json", results)
+    title = f"VAE, z = 20, {data.name}"
+    repairs = {"removing noise": denoised[1], "restoring a hidden lower half": filled[1]}
+    draw(edited, images, repairs, out / "explore_latent.png", title)
+    for part in ("arithmetic", "squared error per pixel", "AUC"):
+        print(f"\n{part}")
+        for name, numbers in results[part].items():
+            print(f"  {name}")
+            for what, number in numbers.items():
+                print(f"    {what:42} {number:8.4f}")
+
+
+def look(plane, vae, data, out, rng):
+    """Scatter and traversal of two latent dimensions, samples and interpolations of twenty."""
+    test, labels, name = data.test_images[:SEEN], data.test_labels[:SEEN], data.name
+    codes, (values, grid) = on_host.codes(plane, test), quantile_grid(GRID)
+    plots.latent_scatter(codes, labels, out / "scatter.png", f"Codes of test images: {name}")
+    images = on_host.decode(plane, grid).reshape(GRID, GRID, *test.shape[1:])
+    plots.traversal(images, values, out / "traversal.png", f"A grid of normal quantiles: {name}")
+    samples = on_host.decode(vae, rng.standard_normal((100, vae.latent_dim)))
+    plots.image_grid(samples, out / "samples.png", f"Decoded from z ~ N(0, I): {name}")
+    ends = on_host.codes(vae, test[:16]).reshape(8, 2, -1)
+    walks = on_host.decode(vae, np.stack([interpolate(a, b, steps=11) for a, b in ends]))
+    plots.interpolation(walks, out / "interpolation.png", f"Between test images: {name}")
+
+
+def draw(edited, originals, repairs, path, title):
+    """Rows of images: two attributes turned down and up, then two repairs, step by step."""
+    strips = {
+        f"{name}: from \u22122 to +2 standard deviations": ([""] * 3, rows[:3])
+        for name, rows in edited.items()
+    }
+    for name, ways in repairs.items():
+        rows = np.stack([way[: len(AMOUNTS)] for way in (originals, *ways.values())])
+        strips[name] = (["original", *ways], rows)
+    with plots.page(path, plots.WIDTH, 9) as figure:
+        figure.suptitle(title)
+        sizes = [len(names) for names, _ in strips.values()]
+        panels = figure.subplots(len(strips), height_ratios=sizes)
+        for axes, (what, (names, rows)) in zip(panels, strips.items(), strict=True):
+            plots.show_rows(axes, rows[:, :, 0].clip(0, 1), names)
+            axes.set_title(what)
+
+
+def main(argv=None):
+    parser = experiment_parser(__doc__, "explore-latent")
+    parser.add_argument("--epochs", type=int, default=5, help="(default: 5)")
+    return run_experiment(__file__, parser, experiment, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,72 @@
+"""All by which the latent spaces of an autoencoder and of a VAE differ, as one list of numbers.
+
+Both are measured in the same way and at the same places; but an autoencoder's codes are points, and
+have no distribution around them from which to draw.
+"""
+
+import numpy as np
+
+from tinyvae import on_host
+from tinyvae.data.batches import to_float
+from tinyvae.evaluation import evaluate
+from tinyvae.latent import holes, interpolate
+from tinyvae.measures import distance_to_prior, knn_accuracy, smoothness, standardize
+from tinyvae.models.vae import VAE
+from tinyvae.rng import generator
+
+COUNT = 1000  # images decoded at each kind of place
+BEYOND = 2  # times as far from the mean of the codes as a code
+PATHS, STEPS = 200, 50  # interpolations between random test images, and images on each
+
+
+def measure(model, data, judge, seed=0):
+    """The numbers of a model, {row: number}, on the test images of a Dataset; judge: its Judge."""
+    rng, test = generator(seed, "comparison"), data.test_images
+    codes = on_host.codes(model, test)
+    drawn = on_host.draws(model, test, rng) if isinstance(model, VAE) else codes
+    numbers = {
+        "squared error per pixel": evaluate(model, test, seed)["mse"],
+        "cross-entropy at the code": -on_host.log_prob(model, test, codes).mean(),
+        "cross-entropy, z drawn": -on_host.log_prob(model, test, drawn).mean(),
+    }
+    for place, z in places(codes, rng).items():
+        verdict = judge(on_host.decode(model, z))
+        numbers |= {f"{place}: {what}": number for what, number in verdict.items()}
+    ends = codes[rng.permutation(len(codes))[: 2 * PATHS]].reshape(PATHS, 2, -1)
+    walks = np.stack([interpolate(a, b, STEPS) for a, b in ends])
+    length, worst = smoothness(on_host.decode(model, walks))
+    known = on_host.codes(model, data.train_images)
+    numbers |= {
+        "codes to N(0, I)": distance_to_prior(drawn),
+        "codes to N(0, I), standardized": distance_to_prior(standardize(drawn)),
+        "interpolation: length": length,
+        "interpolation: worst step": worst,
+        "k-NN accuracy": knn_accuracy(known, data.train_labels, codes, data.test_labels),
+    }
+    return {row: float(number) for row, number in numbers.items()}
+
+
+def places(codes, rng):
+    """Where to decode: {kind of place: codes (COUNT, L)}, from the codes (N, L) of test images."""
+    some, centre = codes[rng.integers(0, len(codes), COUNT)], codes.mean(axis=0)
+    return {
+        "test codes": some,
+        "N(0, I)": rng.standard_normal(some.shape),
+        "N fitted to codes": rng.multivariate_normal(centre, np.cov(codes.T), COUNT),
+        "holes": holes(codes, COUNT, rng),
+        "beyond": centre + BEYOND * (some - centre),
+    }
+
+
+def references(data, judge, latent_dim):
+    """What the same measures say of real images, and of codes that are draws from the prior."""
+    test, labels = data.test_images, data.test_labels
+    prior = generator(0, "prior").standard_normal((len(test), latent_dim))
+    numbers = {
+        f"real test images: {what}": number
+        for what, number in judge(to_float(test[:COUNT])).items()
+    }
+    return numbers | {
+        "draws of N(0, I) to N(0, I)": distance_to_prior(prior),
+        "classifier's accuracy": judge.accuracy(test, labels),
+    }

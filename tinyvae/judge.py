@@ -1,0 +1,65 @@
+"""A judge of decoded images: is there a real image like it, and does a classifier see a digit?
+
+Neither is enough alone. A blur is near many images, and a classifier may be sure of what is no
+digit, as it was never shown one.
+"""
+
+import numpy as np
+from scipy.special import entr
+
+from tinyvae.data.batches import minibatches, to_float
+from tinyvae.layers import Linear, Sequential
+from tinyvae.measures import distance_to_nearest
+from tinyvae.models.classifier import Classifier
+from tinyvae.networks import CONV_FEATURES, conv_trunk
+from tinyvae.on_host import in_batches
+from tinyvae.optim import Adam
+from tinyvae.rng import generator
+
+CLASSES = 10
+
+
+class Judge:
+    """Knows the training images of a Dataset, and a classifier trained on them for some epochs."""
+
+    def __init__(self, data, epochs, xp=np, seed=0):
+        self.real = to_float(data.train_images)
+        self.classifier = train_classifier(data, epochs, xp, seed)
+
+    def accuracy(self, images, labels):
+        """The share of uint8 images (N, C, H, W) that the classifier gives their label (N,)."""
+        return float((self._probabilities(to_float(images)).argmax(axis=1) == labels).mean())
+
+    def __call__(self, images):
+        """What it says of images (N, C, H, W) in [0, 1], a dict of means.
+
+        nearest: squared difference per pixel to the nearest real image; confidence: probability of
+        the likeliest digit; digits: how many different ones there are, the exponential of the
+        entropy of the mean prediction, from 1 to 10.
+        """
+        p = self._probabilities(images)
+        share = p.mean(axis=0, dtype=np.float64)
+        return {
+            "nearest": float(distance_to_nearest(images, self.real).mean()),
+            "confidence": float(p.max(axis=1).mean()),
+            "digits": float(np.exp(entr(share).sum())),
+        }
+
+    def _probabilities(self, images):
+        return in_batches(self.classifier, self.classifier.probabilities, images)
+
+
+def train_classifier(data, epochs, xp=np, seed=0):
+    """A Classifier, the tutorial's convolutions and a linear layer, that has learned the labels."""
+    rng = generator(seed, "init classifier")
+    network = Sequential(conv_trunk(rng), Linear(CONV_FEATURES, CLASSES, rng=rng))
+    classifier = Classifier(network).to(xp)
+    optimizer = Adam(classifier)
+    images, labels = xp.asarray(data.train_images), xp.asarray(data.train_labels)
+    for epoch in range(epochs):
+        for index in minibatches(len(images), 128, seed, epoch):
+            index = xp.asarray(index)
+            classifier.loss(to_float(images[index]), labels[index])
+            classifier.backward()
+            optimizer.step()
+    return classifier
