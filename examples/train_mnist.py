@@ -123,9 +123,9 @@ def make_folder(folder):
 
 def run(given):
     xp = get_backend(given.get("backend", "numpy"))
-    print(f"computing with {xp.__name__} {xp.__version__} on {device_name(xp)}")
     trainer = resume(given, xp) if "resume" in given else start(given, xp)
     data, config = trainer.data, trainer.config
+    print(f"computing with {xp.__name__} {xp.__version__} on {device_name(xp)}")
     print(
         f"data set: {data.name}, {len(data.train_images)} training and "
         f"{len(data.test_images)} test images"

@@ -95,7 +95,7 @@ def test_a_gradient_too_long_for_its_square_stops_training(folders, monkeypatch)
 @pytest.mark.parametrize("stop", [None, STEPS + 2], ids=["end of the epoch", "Ctrl-C"])
 def test_what_breaks_while_nobody_looks_is_not_saved(folders, monkeypatch, stop):
     """As on a GPU, where looking at every step would cost time."""
-    monkeypatch.setattr(Trainer, "_look", lambda self: False)
+    monkeypatch.setattr(Trainer, "_look", lambda self, step: False)
     folder = folders()
     run = after_step(trainer(folder), STEPS + 2, lambda: run.model.theta.fill(np.nan))
     if stop:
