@@ -1,12 +1,12 @@
 """Does it still learn as it should? Trains the tutorial's VAE, compares each epoch with five runs.
 
 python examples/verify.py                       # MNIST, 20 epochs
-python examples/verify.py --epochs 3            # the first three, after a change to the code
+python examples/verify.py --epochs 5            # the first five, after a change to the code
 python examples/verify.py --dataset digits      # without MNIST
 
 The five runs, examples/reference.json, differ in their seed alone; this one has another. A number
-is right within six of their standard deviations, taken over the epochs around it. Ends with exit
-code 0 if all are, else with 1.
+is right within six of their standard deviations, taken over three epochs: on MNIST the loss to 16
+nats in the second epoch, 2.2 in the fifth, 1.8 in the last. Exit code 0 if all are right, else 1.
 """
 
 import json
@@ -24,7 +24,7 @@ from tinyvae.training import Trainer
 
 REFERENCE = Path(__file__).with_name("reference.json")
 SEED = 5  # the reference has 0 to 4
-WIDTH, AROUND = 6, 2  # standard deviations; over so many epochs to either side
+WIDTH, AROUND = 6, 1  # standard deviations; over so many epochs to either side
 NAMES = {  # of the columns of history.csv: what people call them, and the least tolerance
     "test_total": ("loss", 0.2),
     "test_reconstruction": ("reconstruction", 0.2),
