@@ -13,10 +13,10 @@ from tinyvae import plots
 from tinyvae.checkpoint import write_json
 from tinyvae.config import Config
 from tinyvae.data import load_digits
-from tinyvae.disentanglement import explained, mig, sap
 from tinyvae.evaluation import evaluate
 from tinyvae.experiment import experiment_parser, run_experiment, train
 from tinyvae.gaussian import reparameterize
+from tinyvae.laboratory.disentanglement import explained, mig, sap
 from tinyvae.on_host import posteriors
 from tinyvae.rng import generator
 

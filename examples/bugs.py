@@ -3,7 +3,7 @@
     python examples/bugs.py --dataset digits    # the embedded digits: seconds a training
     python examples/bugs.py                     # MNIST, where it can be had
 
-tinyvae/bugs.py has the mistakes, docs/bugs.md tells what is seen here and which test finds each.
+tinyvae/laboratory/bugs.py has the mistakes; docs/bugs.md tells what is seen, and what finds each.
 """
 
 import json
@@ -12,12 +12,12 @@ import sys
 import numpy as np
 
 from tinyvae import to_host
-from tinyvae.bugs import SKIP_CONNECTION, patches_of, planted
-from tinyvae.bugs_figure import draw
 from tinyvae.config import Config
 from tinyvae.data import to_float
 from tinyvae.evaluation import evaluate, log_likelihood
 from tinyvae.experiment import experiment_parser, run_experiment, train
+from tinyvae.laboratory.bugs import SKIP_CONNECTION, patches_of, planted
+from tinyvae.laboratory.bugs_figure import draw
 from tinyvae.rng import generator
 
 RIGHT, SKIP, RELU = "right code", "right, skip connection", "overwritten by ReLU"

@@ -11,10 +11,10 @@ import numpy as np
 
 from tinyvae import on_host, plots
 from tinyvae.checkpoint import write_json
-from tinyvae.comparison import measure, references
 from tinyvae.config import Config
 from tinyvae.experiment import experiment_parser, run_experiment, train
-from tinyvae.judge import Judge
+from tinyvae.laboratory.comparison import measure, references
+from tinyvae.laboratory.judge import Judge
 from tinyvae.latent import quantile_grid
 from tinyvae.rng import generator
 

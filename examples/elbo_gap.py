@@ -15,12 +15,12 @@ import numpy as np
 from tinyvae import plots
 from tinyvae.checkpoint import write_json
 from tinyvae.config import Config
-from tinyvae.contours import draw_contours
 from tinyvae.data import to_float
 from tinyvae.errors import UserError
 from tinyvae.evaluation import log_likelihood
 from tinyvae.experiment import experiment_parser, run_experiment, train
-from tinyvae.free_posterior import split_gap
+from tinyvae.laboratory.contours import draw_contours
+from tinyvae.laboratory.free_posterior import split_gap
 
 SAMPLES = (1, 10, 100, 1000)  # K of the importance-weighted bounds, each from 1000 draws in all
 PANELS = 6  # posteriors that are drawn, from the smallest gap to the largest

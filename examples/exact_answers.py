@@ -11,10 +11,10 @@ import sys
 
 import numpy as np
 
-from tinyvae import Gaussian, LearnedGaussian, linear_gaussian, plots
+from tinyvae import Gaussian, LearnedGaussian, plots
 from tinyvae.checkpoint import write_json
 from tinyvae.experiment import experiment_parser, run_experiment
-from tinyvae.linear_gaussian import LinearGaussian, exact_elbo, kl_per_dimension
+from tinyvae.laboratory import linear_gaussian as lab
 
 SIZE, L = 7, 3  # pixels along a side, latent dimensions
 LR, STEPS = 0.1, 20_000
@@ -23,22 +23,22 @@ TICKS = [0.02, 0.05, 0.1, 0.2, 0.4]  # of s2
 
 
 def experiment(arguments, data, xp):
-    x = linear_gaussian.shrink(data.train_images, SIZE)
-    _, values, _ = linear_gaussian.principal_components(x)
-    best, training, runs = LinearGaussian.fit(x, L), [], []
+    x = lab.shrink(data.train_images, SIZE)
+    _, values, _ = lab.principal_components(x)
+    best, training, runs = lab.LinearGaussian.fit(x, L), [], []
     most = float(best.log_p(x).mean())
 
     def look(step, model):
-        exact = LinearGaussian.of(model)
-        log_p, elbo = exact.log_p(x).mean(), exact_elbo(model, x).mean()
+        exact = lab.LinearGaussian.of(model)
+        log_p, elbo = exact.log_p(x).mean(), lab.exact_elbo(model, x).mean()
         row = {"step": step, "s2": exact.s2, "missing": most - log_p, "gap": log_p - elbo}
         training.append({name: float(value) for name, value in row.items()})
 
     def run(s2, likelihood, look=None):
-        model = linear_gaussian.train(x, L, likelihood, STEPS, LR, xp, look)
+        model = lab.train(x, L, likelihood, STEPS, LR, xp, look)
         formula = np.maximum(0, np.log(values[:L] / s2) / 2)
-        kl = {"formula": formula.tolist(), "trained": kl_per_dimension(model, x).tolist()}
-        missing = LinearGaussian.fit(x, L, s2).log_p(x).mean() - exact_elbo(model, x).mean()
+        kl = {"formula": formula.tolist(), "trained": lab.kl_per_dimension(model, x).tolist()}
+        missing = lab.LinearGaussian.fit(x, L, s2).log_p(x).mean() - lab.exact_elbo(model, x).mean()
         runs.append({"s2": float(s2), "missing": float(missing)} | kl)
 
     run(best.s2, LearnedGaussian(), look)  # and with fixed s2, so that ever more collapse:
@@ -46,7 +46,7 @@ def experiment(arguments, data, xp):
     for s2 in np.sqrt(levels[1:] * levels[:-1]):
         run(s2, Gaussian(s2))
     w = np.random.default_rng(0).standard_normal((RANDOM_W, SIZE**2, L))
-    gap_error = max(LinearGaussian(one, best.m, 0.1).gap_error(x[:IMAGES]) for one in w)
+    gap_error = max(lab.LinearGaussian(one, best.m, 0.1).gap_error(x[:IMAGES]) for one in w)
     numbers = {"dataset": data.name, "images": len(x), "steps": STEPS}
     numbers |= {"eigenvalues": values[: L + 1].tolist(), "log_likelihood": most}
     numbers |= {"training": training, "runs": runs, "gap_error": gap_error}

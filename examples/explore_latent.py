@@ -9,14 +9,14 @@ import sys
 import numpy as np
 
 from tinyvae import on_host, plots
-from tinyvae.attributes import AMOUNTS, arithmetic
 from tinyvae.checkpoint import write_json
 from tinyvae.config import Config
 from tinyvae.data import to_float
 from tinyvae.experiment import experiment_parser, run_experiment, train
+from tinyvae.laboratory.attributes import AMOUNTS, arithmetic
+from tinyvae.laboratory.outliers import noticed
+from tinyvae.laboratory.projection import repair
 from tinyvae.latent import interpolate, quantile_grid
-from tinyvae.outliers import noticed
-from tinyvae.projection import repair
 from tinyvae.rng import generator
 
 NOISE = 0.5  # standard deviation of what is added to pixels in [0, 1]

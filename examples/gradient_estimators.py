@@ -13,10 +13,10 @@ import numpy as np
 
 from tinyvae import plots
 from tinyvae.checkpoint import write_json
-from tinyvae.estimators import ESTIMATORS, estimates
-from tinyvae.exact_bound import mean_estimate
 from tinyvae.experiment import experiment_parser, run_experiment
-from tinyvae.linear_gaussian import LinearGaussian, shrink
+from tinyvae.laboratory.estimators import ESTIMATORS, estimates
+from tinyvae.laboratory.exact_bound import mean_estimate
+from tinyvae.laboratory.linear_gaussian import LinearGaussian, shrink
 from tinyvae.rng import generator
 
 SIZE, L = 7, 2  # pixels along a side, latent dimensions

@@ -10,15 +10,15 @@ import numpy as np
 from matplotlib.colors import LogNorm
 
 from tinyvae import VAE, Bernoulli, Gaussian, LearnedGaussian, make_model, on_host, plots
-from tinyvae.autoregressive import AutoregressiveBernoulli
 from tinyvae.checkpoint import write_json
 from tinyvae.diagnosis import collapse_warning
 from tinyvae.evaluation import ACTIVE_VARIANCE, log_likelihood
 from tinyvae.experiment import experiment_parser, run_experiment, train_vae
 from tinyvae.gaussian import kl_to_standard
+from tinyvae.laboratory.autoregressive import AutoregressiveBernoulli
+from tinyvae.laboratory.surgery import surgery
 from tinyvae.rng import generator
 from tinyvae.schedules import constant, cyclical_annealing, linear_annealing
-from tinyvae.surgery import surgery
 
 LATENT_DIM, SEED = 20, 0
 REACH, WIDTH = 84, 16  # of the strong decoder: each pixel sees the three rows before it

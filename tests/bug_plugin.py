@@ -5,7 +5,7 @@ As the code is, it must pass; with the mistake in place that it should find, wha
 
 import pytest
 
-from tinyvae.bugs import BUGS, planted
+from tinyvae.laboratory.bugs import BUGS, planted
 
 BY_TEST = {bug.caught_by: bug for bug in BUGS.values()}
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tinyvae.linear_gaussian import LinearGaussian
+from tinyvae.laboratory.linear_gaussian import LinearGaussian
 
 SHAPE, D, L = (1, 5, 1), 5, 2
 

@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinyvae import make_model
-from tinyvae.attributes import arithmetic, attribute_vectors, response, slant, thickness
 from tinyvae.data import load_digits, to_float
+from tinyvae.laboratory.attributes import arithmetic, attribute_vectors, response, slant, thickness
 
 DIGITS, LABELS, FACTORS = load_digits(300, seed=5)
 

@@ -6,8 +6,8 @@ from scipy.special import logsumexp
 from toys import LATENT_DIM, PIXELS, loss_and_gradient, tiny_batch, tiny_vae
 
 from tinyvae import VAE, to_host
-from tinyvae.autoregressive import AutoregressiveBernoulli
 from tinyvae.gradcheck import numerical_gradient, relative_error
+from tinyvae.laboratory.autoregressive import AutoregressiveBernoulli
 
 REACH, WIDTH, N = 4, 3, 5
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from tinyvae import activations, gaussian, make_model
-from tinyvae.bugs import BUGS, SKIP_CONNECTION, patches_of, planted
 from tinyvae.gradcheck import TOLERANCE, check_model
+from tinyvae.laboratory.bugs import BUGS, SKIP_CONNECTION, patches_of, planted
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs/bugs.md").read_text("utf-8")

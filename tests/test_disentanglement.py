@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from scipy.stats import linregress, norm
 
 from tinyvae.data import load_digits
-from tinyvae.disentanglement import BINS, explained, mig, sap
+from tinyvae.laboratory.disentanglement import BINS, explained, mig, sap
 
 N = 4000
 NOISE = (BINS - 1) ** 2 / (2 * N)  # nats: what N images say of two independent quantities

@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 from toys import LATENT_DIM, each_likelihood, loss_and_gradient, tiny_batch, tiny_vae
 
 from tinyvae import to_host
-from tinyvae.estimators import (
+from tinyvae.gaussian import kl_divergence_grad
+from tinyvae.gradcheck import numerical_gradient, relative_error
+from tinyvae.laboratory.estimators import (
     ESTIMATORS,
     bounds_of_others,
     estimates,
@@ -15,10 +17,8 @@ from tinyvae.estimators import (
     gradient_of_q,
     log_mean_exp,
 )
-from tinyvae.exact_bound import iw_bound, mean_estimate, normal_grid
-from tinyvae.gaussian import kl_divergence_grad
-from tinyvae.gradcheck import numerical_gradient, relative_error
-from tinyvae.linear_gaussian import LinearGaussian, exact_noise
+from tinyvae.laboratory.exact_bound import iw_bound, mean_estimate, normal_grid
+from tinyvae.laboratory.linear_gaussian import LinearGaussian, exact_noise
 
 SHAPE, D, L = (2, 1, 3), 6, 2
 UNBIASED = [name for name in ESTIMATORS if name != "sticking the landing"]
@@ -135,13 +135,13 @@ def test_bias(estimator, samples):
 
 def test_many_estimates_are_independent_and_of_every_chunk(laboratory, monkeypatch):
     model, x, _ = laboratory
-    monkeypatch.setattr("tinyvae.estimators.CODES", 7)
+    monkeypatch.setattr("tinyvae.laboratory.estimators.CODES", 7)
     few = estimates(model, x, 3, "reparameterized", 5, np.random.default_rng(5))
     assert few.shape == (5, 2 * L) and len(np.unique(few)) == few.size
     eps = np.random.default_rng(5).standard_normal((3, 2, L))
     first = gradient_of_q(model, np.repeat(x, 2, axis=0), eps, "reparameterized")
     np.testing.assert_allclose(few[:2], np.hstack(first))
-    monkeypatch.setattr("tinyvae.estimators.CODES", 2)  # fewer than one estimate takes
+    monkeypatch.setattr("tinyvae.laboratory.estimators.CODES", 2)  # fewer than one estimate takes
     assert (
         estimates(model, x, 3, "reparameterized", 5, rng=np.random.default_rng(5)).shape
         == few.shape

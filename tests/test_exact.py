@@ -1,4 +1,4 @@
-"""A VAE of tinyvae's parts against closed forms: the linear VAE of tinyvae.linear_gaussian.
+"""A VAE of tinyvae's parts against closed forms: the linear VAE of laboratory/linear_gaussian.py.
 
 Means over exact_noise are exact, as log p(x, z) - log q(z|x) is quadratic in the noise.
 """
@@ -12,7 +12,7 @@ from scipy.special import logsumexp
 from tinyvae import Gaussian, to_host
 from tinyvae.evaluation import log_likelihood
 from tinyvae.gradcheck import numerical_gradient, relative_error
-from tinyvae.linear_gaussian import (
+from tinyvae.laboratory.linear_gaussian import (
     LinearGaussian,
     exact_elbo,
     exact_noise,

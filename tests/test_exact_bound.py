@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tinyvae.exact_bound import iw_bound, normal_grid, weighted_mean
 from tinyvae.gaussian import log_density, reparameterize
 from tinyvae.gradcheck import numerical_gradient
-from tinyvae.linear_gaussian import LinearGaussian, exact_elbo
+from tinyvae.laboratory.exact_bound import iw_bound, normal_grid, weighted_mean
+from tinyvae.laboratory.linear_gaussian import LinearGaussian, exact_elbo
 from tinyvae.rng import generator
 
 SHAPE, D, L = (2, 1, 3), 6, 2

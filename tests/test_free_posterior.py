@@ -13,14 +13,14 @@ from tinyvae import (
     Reshape,
     Sequential,
 )
-from tinyvae.free_posterior import (
+from tinyvae.gradcheck import numerical_gradient, relative_error
+from tinyvae.laboratory.free_posterior import (
     FreePosterior,
     best_posteriors,
     fit_posteriors,
     split_gap,
     with_posteriors,
 )
-from tinyvae.gradcheck import numerical_gradient, relative_error
 
 
 @each_likelihood

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from tinyvae.data import Dataset, load_digits, to_float
-from tinyvae.judge import Judge
+from tinyvae.laboratory.judge import Judge
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tinyvae import LearnedGaussian
 from tinyvae.gaussian import kl_to_standard
-from tinyvae.linear_gaussian import (
+from tinyvae.laboratory.linear_gaussian import (
     LinearGaussian,
     exact_elbo,
     exact_noise,
@@ -109,7 +109,7 @@ def test_exact_elbo_does_not_depend_on_chunks(monkeypatch, xp):
     exact = LinearGaussian(rng.standard_normal((6, 3)), rng.standard_normal(6), 0.5)
     model, x = exact.vae((1, 2, 3), exact.posterior_map(), np.ones(3), xp), rng.random((7, 1, 2, 3))
     whole = exact_elbo(model, x)
-    monkeypatch.setattr("tinyvae.linear_gaussian.CHUNK", 3)
+    monkeypatch.setattr("tinyvae.laboratory.linear_gaussian.CHUNK", 3)
     np.testing.assert_allclose(exact_elbo(model, x), whole, rtol=1e-13)
     assert whole.shape == (7,)
 

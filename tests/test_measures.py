@@ -6,7 +6,7 @@ from scipy.integrate import quad
 from scipy.spatial.distance import cdist
 from scipy.special import ndtri
 
-from tinyvae.measures import (
+from tinyvae.laboratory.measures import (
     distance_to_nearest,
     distance_to_prior,
     knn_accuracy,
@@ -86,7 +86,7 @@ def test_distance_to_the_nearest_in_chunks(monkeypatch):
     rng = np.random.default_rng(0)
     images, real = rng.random((7, 1, 4, 5)), rng.random((13, 1, 4, 5))
     whole = distance_to_nearest(images, real)
-    monkeypatch.setattr("tinyvae.measures.CHUNK", 3)
+    monkeypatch.setattr("tinyvae.laboratory.measures.CHUNK", 3)
     np.testing.assert_allclose(distance_to_nearest(images, real), whole, rtol=1e-5)
 
 

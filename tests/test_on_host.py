@@ -4,7 +4,7 @@ import pytest
 from tinyvae import make_model, on_host, to_host
 from tinyvae.data import to_float
 from tinyvae.evaluation import evaluate
-from tinyvae.outliers import scores, strangers
+from tinyvae.laboratory.outliers import scores, strangers
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (11, 1, 28, 28), dtype=np.uint8)
 

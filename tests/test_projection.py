@@ -14,7 +14,7 @@ from tinyvae import (
     Sequential,
     to_host,
 )
-from tinyvae.projection import project, repair
+from tinyvae.laboratory.projection import project, repair
 
 SHAPE, PIXELS, L, N = (1, 2, 4), 8, 3, 5
 

@@ -18,10 +18,17 @@ from tinyvae import (
     Reshape,
     Sequential,
     Tanh,
-    quadrature,
     to_host,
 )
-from tinyvae.quadrature import SIDE, TOLERANCE, elbo, integrate, log_joint, true_posteriors
+from tinyvae.laboratory import quadrature
+from tinyvae.laboratory.quadrature import (
+    SIDE,
+    TOLERANCE,
+    elbo,
+    integrate,
+    log_joint,
+    true_posteriors,
+)
 
 PRIOR = np.stack(np.meshgrid(*2 * [np.arange(-5.95, 6, 0.1)]), axis=-1).reshape(-1, 2)
 ANGLES = st.floats(0, np.pi)

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from scipy.stats import multivariate_normal, norm
 
-from tinyvae import surgery as module
 from tinyvae.gaussian import kl_to_standard
-from tinyvae.surgery import surgery
+from tinyvae.laboratory import surgery as module
+from tinyvae.laboratory.surgery import surgery
 
 
 def rng(seed=0):

@@ -5,7 +5,7 @@ import pytest
 from toys import toy_data
 
 from examples import beta_sweep
-from tinyvae.disentanglement import mig
+from tinyvae.laboratory.disentanglement import mig
 
 
 @pytest.fixture(autouse=True)

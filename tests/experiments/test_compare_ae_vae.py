@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from examples import compare_ae_vae
-from tinyvae import comparison
+from tinyvae.laboratory import comparison
 
 
 @pytest.fixture

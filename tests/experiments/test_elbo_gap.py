@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from examples import elbo_gap
-from tinyvae import quadrature
 from tinyvae.config import Config
+from tinyvae.laboratory import quadrature
 
 TOLERANCE = 0.003
 

@@ -7,7 +7,7 @@ from examples import exact_answers
 
 
 def test_training_finds_the_closed_form(capsys, monkeypatch):
-    monkeypatch.setattr("tinyvae.linear_gaussian.BATCH", 50)
+    monkeypatch.setattr("tinyvae.laboratory.linear_gaussian.BATCH", 50)
     monkeypatch.setattr(exact_answers, "STEPS", 1000)
     assert exact_answers.main(["--dataset", "digits", "--out", "here"]) == 0
     with open("here/exact_answers.json") as file:

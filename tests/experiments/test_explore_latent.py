@@ -3,7 +3,7 @@ import json
 import pytest
 
 from examples import explore_latent
-from tinyvae import attributes, outliers
+from tinyvae.laboratory import attributes, outliers
 
 
 def test_pictures_and_numbers(monkeypatch, tmp_path, capsys):

@@ -8,8 +8,8 @@ import numpy as np
 from scipy.special import entr
 
 from tinyvae.data.batches import minibatches, to_float
+from tinyvae.laboratory.measures import distance_to_nearest
 from tinyvae.layers import Linear, Sequential
-from tinyvae.measures import distance_to_nearest
 from tinyvae.models.classifier import Classifier
 from tinyvae.networks import CONV_FEATURES, conv_trunk
 from tinyvae.on_host import in_batches

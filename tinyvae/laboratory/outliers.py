@@ -11,7 +11,7 @@ from tinyvae import on_host
 from tinyvae.data.batches import to_float
 from tinyvae.data.digits import load_digits
 from tinyvae.evaluation import log_likelihood
-from tinyvae.measures import roc_auc
+from tinyvae.laboratory.measures import roc_auc
 
 COUNT = 1000  # images of each kind
 

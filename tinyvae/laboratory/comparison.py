@@ -9,8 +9,8 @@ import numpy as np
 from tinyvae import on_host
 from tinyvae.data.batches import to_float
 from tinyvae.evaluation import evaluate
+from tinyvae.laboratory.measures import distance_to_prior, knn_accuracy, smoothness, standardize
 from tinyvae.latent import holes, interpolate
-from tinyvae.measures import distance_to_prior, knn_accuracy, smoothness, standardize
 from tinyvae.models.vae import VAE
 from tinyvae.rng import generator
 

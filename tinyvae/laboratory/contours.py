@@ -26,6 +26,7 @@ def draw_contours(axes, lattice, colours):
         axes.tricontour(*z, values, levels=level, colors=colour, linestyles="-", linewidths=1)
     axes.set(xlim=centre[0] + half * np.array([-1, 1]), ylim=centre[1] + half * np.array([-1, 1]))
     axes.set(xlabel="z[0]", ylabel="z[1]", aspect="equal")
-    axes.locator_params(nbins=2, steps=[1, 2, 5, 10])  # few enough not to touch
+    axes.locator_params(nbins=2, steps=[1, 2, 5, 10])  # few and small, so as not to touch
+    axes.tick_params(labelsize=7)
     lines = [Line2D([], [], color=colour, label=name) for name, colour in colours.items()]
     return [Patch(color=GREYS[1], label="true posterior p(z|x)"), *lines]

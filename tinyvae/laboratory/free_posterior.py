@@ -9,8 +9,8 @@ import copy
 
 import numpy as np
 
-from tinyvae import quadrature
 from tinyvae.backend import array_module, to_host
+from tinyvae.laboratory import quadrature
 from tinyvae.module import Module, Parameter
 from tinyvae.optim import Adam
 from tinyvae.rng import generator
