@@ -148,11 +148,12 @@ def compare(options):
 
 def has_torch(backend):
     """Whether PyTorch is installed, and for a GPU, whether it finds one."""
-    if not importlib.util.find_spec("torch"):
-        return False
-    import torch
+    installed = importlib.util.find_spec("torch") is not None
+    if backend == "numpy" or not installed:
+        return installed
+    import torch  # not for NumPy: there only the processes that are timed need it
 
-    return backend == "numpy" or torch.cuda.is_available()
+    return torch.cuda.is_available()
 
 
 def ratio(worker, other):

@@ -6,12 +6,12 @@
 tinyvae/laboratory/bugs.py has the mistakes; docs/bugs.md tells what is seen, and what finds each.
 """
 
-import json
 import sys
 
 import numpy as np
 
-from tinyvae import to_host
+from tinyvae import on_host, to_host
+from tinyvae.checkpoint import write_json
 from tinyvae.config import Config
 from tinyvae.data import to_float
 from tinyvae.evaluation import evaluate, log_likelihood
@@ -29,7 +29,7 @@ IMAGES, SAMPLES = 500, (1, 3, 10, 30, 100)  # of the importance-weighted bound
 
 def measure(name, model, data):
     """What the code with the mistake says of a model, and what is true of it."""
-    mu, logvar = map(to_host, model.encode(to_float(data.test_images)))
+    mu, logvar = on_host.posteriors(model, data.test_images)
     power = 2 if name == "std for variance" else 1  # z is drawn with the variance exp(logvar)^power
     spread = mu.var(axis=0) + np.exp(power * logvar).mean(axis=0)
     true = evaluate(model, data.test_images)
@@ -72,7 +72,7 @@ def experiment(arguments, data, xp):
     }
     numbers["curves"] = curves
     about = {"dataset": data.name, "train_images": len(data.train_images), "epochs": config.epochs}
-    (arguments.out / "bugs.json").write_text(json.dumps(about | numbers, indent=1))
+    write_json(arguments.out / "bugs.json", about | numbers)
 
     print(
         f"\n{data.name}, nats per image{'reported':>20}{'true':>9}{'KL':>8}{'active':>8}{'MSE':>9}"

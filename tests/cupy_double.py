@@ -199,7 +199,7 @@ class ElementwiseKernel:
     def __init__(self, inputs, outputs, operation, name):
         self.name, self.kernel = name, KERNELS[name]
         assert (inputs, outputs, operation) == self.kernel[1:]
-        self.inputs, self.outputs = (_parameters_of(text) for text in (inputs, outputs))
+        self.inputs, self.outputs = (declared(text) for text in (inputs, outputs))
 
     def __call__(self, *args):
         given = args[len(self.inputs) :]
@@ -207,18 +207,15 @@ class ElementwiseKernel:
             raise TypeError(f"Wrong number of arguments for {self.name!r}")
         if not all(isinstance(x, ndarray) for x in given):
             raise TypeError("Output arguments type must be cupy.ndarray")
-        dtypes = {}  # of the letters that stand for a type
-        for (declared, kind), x in zip(self.inputs + self.outputs, args, strict=False):
+        dtypes, shapes = {}, []  # dtypes of the letters that stand for a type
+        for (raw, kind, parameter), x in zip(self.inputs + self.outputs, args, strict=False):
             if isinstance(x, np.ndarray | np.generic | list):
                 raise TypeError(f"Unsupported type {type(x)}")
             if isinstance(x, ndarray):
                 if x.dtype != (dtypes.setdefault(kind, x.dtype) if len(kind) == 1 else kind):
-                    raise TypeError(f"Type is mismatched: {declared} of {self.name} is {x.dtype}")
-        shapes = [
-            x.shape
-            for (declared, _), x in zip(self.inputs + self.outputs, args, strict=False)
-            if isinstance(x, ndarray) and not declared.startswith("raw")
-        ]
+                    raise TypeError(f"Type is mismatched: {parameter} of {self.name} is {x.dtype}")
+                if not raw:
+                    shapes.append(x.shape)
         shape = np.broadcast_shapes(*shapes)
         if any(x.shape != shape for x in given):
             raise ValueError("Out shape is mismatched")
@@ -230,9 +227,9 @@ class ElementwiseKernel:
         return _to_device(result)
 
 
-def _parameters_of(text):
-    """[(declaration, type)] from "raw T x, int32 N"."""
-    return [(declared.strip(), declared.split()[-2]) for declared in text.split(",")]
+def declared(text):
+    """[(raw, type, name)] of "raw T x, int32 N"."""
+    return [(item.split()[0] == "raw", *item.split()[-2:]) for item in text.split(",")]
 
 
 cupy = Namespace("cupy", __doc__)

@@ -12,6 +12,7 @@ from functools import lru_cache
 
 import numpy as np
 import pytest
+from cupy_double import declared
 
 from tinyvae import to_host
 from tinyvae.backend import KERNELS, _compiled, array_module
@@ -23,11 +24,6 @@ DTYPES = [np.float32, np.float64]
 pytestmark = pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
 each_kernel = pytest.mark.parametrize("name", KERNELS)
 each_dtype = pytest.mark.parametrize("dtype", DTYPES)
-
-
-def declared(text):
-    """[(raw, type, name)] of "raw T x, int32 N"."""
-    return [(item.split()[0] == "raw", *item.split()[-2:]) for item in text.split(",")]
 
 
 def normal(*shape):

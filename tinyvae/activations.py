@@ -73,7 +73,6 @@ def add_bias(y, b, with_relu=False):
 @fused("T x, T b", "T y", "T s = x + b; y = s < T(0) ? T(0) : s")  # max would lose a NaN
 def _bias_relu(x, b, y):
     np.add(x, b, out=y)
-    # clip: NumPy's maximum with a scalar is not vectorized, and four times as slow by itself
     return np.clip(y, 0, math.inf, out=y)
 
 

@@ -5,7 +5,7 @@ import numpy as np
 from tinyvae.backend import array_module, to_host
 from tinyvae.data.batches import to_float
 from tinyvae.gaussian import reparameterize
-from tinyvae.models.base import as_vectors
+from tinyvae.models.base import as_vectors, batch_last
 
 BATCH = 500
 
@@ -44,9 +44,9 @@ def log_prob(model, images, z):
     """log p(x|z) in nats, (N,), of uint8 images (N, C, H, W) and codes z (N, L)."""
 
     def of(x, z):
-        xp, n = array_module(x), len(x)
-        x, z = (xp.moveaxis(a, 0, -1) for a in (to_float(x), z))
-        output = model.decoder.forward(xp.ascontiguousarray(z))
+        n = len(x)
+        x, z = (batch_last(a, model.theta) for a in (to_float(x), z))
+        output = model.decoder.forward(z)
         return model.likelihood.log_prob(as_vectors(x, n), as_vectors(output, n))
 
     return in_batches(model, of, images, z.astype(np.float32))

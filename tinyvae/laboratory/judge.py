@@ -57,8 +57,7 @@ def train_classifier(data, epochs, xp=np, seed=0):
     optimizer = Adam(classifier)
     images, labels = xp.asarray(data.train_images), xp.asarray(data.train_labels)
     for epoch in range(epochs):
-        for index in minibatches(len(images), 128, seed, epoch):
-            index = xp.asarray(index)
+        for index in minibatches(len(images), 128, seed, epoch, xp):
             classifier.loss(to_float(images[index]), labels[index])
             classifier.backward()
             optimizer.step()

@@ -10,7 +10,7 @@ from tinyvae.activations import Sigmoid
 from tinyvae.backend import array_module, to_host
 from tinyvae.layers import Sequential
 from tinyvae.likelihoods import Gaussian
-from tinyvae.models.base import as_vectors, batch_first
+from tinyvae.models.base import as_vectors, batch_first, batch_last
 from tinyvae.module import Module, Parameter
 from tinyvae.optim import Adam
 
@@ -36,10 +36,7 @@ def project(network, likelihood, start, images, seen, steps=200, lr=0.05):
     xp, n = array_module(start), len(images)
     codes = Codes(start.T).to(xp, start.dtype)
     optimizer, z = Adam(codes, lr), codes.z
-    x, seen = (
-        as_vectors(xp.asarray(np.moveaxis(array, 0, -1), dtype=start.dtype), n)  # (D, N)
-        for array in (images, seen)
-    )
+    x, seen = (as_vectors(batch_last(array, start), n) for array in (images, seen))  # (D, N)
     for _ in range(steps):
         output = network.forward(z.value)  # (C, H, W, N)
         # loss = -(sum over the seen pixels of log p(x|z)) + z^2 / 2 + constant

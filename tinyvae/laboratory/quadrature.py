@@ -16,7 +16,7 @@ from scipy.special import log_softmax, logsumexp, softmax
 
 from tinyvae.backend import array_module, to_host
 from tinyvae.gaussian import log_density
-from tinyvae.models.base import as_vectors
+from tinyvae.models.base import as_vectors, batch_last
 
 RADIUS = 6.0  # the look at the prior: outside this square it has a mass of 4e-9
 SIDE = 0.1  # of a cell, and the step of that look: it can miss a mode that is far narrower
@@ -111,12 +111,12 @@ def _kl(log_f):
 
 def log_joint(model, x, z):
     """log p(x, z) = log p(x|z) + log p(z) of images x (N, C, H, W) and codes z (M, L): (N, M)."""
-    xp, dtype, n = array_module(model.theta), model.theta.dtype, len(x)
-    x = as_vectors(xp.moveaxis(xp.asarray(x, dtype=dtype), 0, -1), n, 1)  # (D, N, 1)
+    xp, n = array_module(model.theta), len(x)
+    x = as_vectors(batch_last(x, model.theta), n, 1)  # (D, N, 1)
     log_px = []
     for start in range(0, len(z), CODES):
-        codes = xp.asarray(z[start : start + CODES].T, dtype=dtype)  # (L, M)
-        output = as_vectors(model.decoder.forward(xp.ascontiguousarray(codes)), 1, codes.shape[1])
+        codes = batch_last(z[start : start + CODES], model.theta)  # (L, M)
+        output = as_vectors(model.decoder.forward(codes), 1, codes.shape[1])
         rows = [
             model.likelihood.log_prob(x[:, first : first + IMAGES], output)
             for first in range(0, n, IMAGES)

@@ -88,13 +88,11 @@ class Model(Module):
 
     def _inward(self, x, *axes):
         """x as the engine wants it: batch last, contiguous, on the model's device, its dtype."""
-        xp = array_module(self.theta)
         if x.ndim != len(axes) or x.dtype.kind != "f":
             raise ValueError(
                 f"expected floats of shape ({', '.join(axes)}), got {x.dtype} of shape {x.shape}"
             )
-        x = xp.asarray(x, dtype=self.theta.dtype)
-        return xp.ascontiguousarray(xp.moveaxis(x, 0, -1))
+        return batch_last(x, self.theta)
 
     def _require_size(self, output, x):
         """Refuse a decoder whose output is not an image like x: it might broadcast."""
@@ -117,6 +115,12 @@ class Model(Module):
 def as_vectors(x, *batch):
     """(C, H, W, N) -> (C H W, *batch), the likelihood's layout."""
     return x.reshape(math.prod(x.shape[:-1]), *batch)
+
+
+def batch_last(x, like):
+    """(N, ...) -> (..., N), contiguous, on the device of the array `like`, and of its dtype."""
+    xp = array_module(like)
+    return xp.ascontiguousarray(xp.moveaxis(xp.asarray(x, dtype=like.dtype), 0, -1))
 
 
 def batch_first(x):

@@ -6,7 +6,7 @@ The experiments have one judge what a decoder draws: is it a digit, and which?
 import numpy as np
 
 from tinyvae.backend import array_module
-from tinyvae.models.base import batch_first
+from tinyvae.models.base import batch_first, batch_last
 from tinyvae.module import Module
 
 
@@ -46,9 +46,7 @@ class Classifier(Module):
         self.to()
 
     def _forward(self, x):
-        xp = array_module(self.theta)
-        x = xp.moveaxis(xp.asarray(x, dtype=self.theta.dtype), 0, -1)
-        return self.network.forward(xp.ascontiguousarray(x))
+        return self.network.forward(batch_last(x, self.theta))
 
     def loss(self, x, labels):
         """The mean cross-entropy, nats per image, of images x (N, C, H, W) and labels (N,)."""
