@@ -19,11 +19,11 @@ import numpy as np
 from variants import LATENT_DIM, inputs
 
 from tinyvae import get_backend, make_model, to_host
-from tinyvae.backend import device_name
-from tinyvae.command_line import Parser, exit_code, load_data
-from tinyvae.config import Config
-from tinyvae.module import Layer
-from tinyvae.training import Trainer
+from tinyvae.engine.backend import device_name
+from tinyvae.engine.module import Layer
+from tinyvae.training.command_line import Parser, exit_code, load_data
+from tinyvae.training.config import Config
+from tinyvae.training.trainer import Trainer
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "gpu_measured.md"
@@ -70,7 +70,7 @@ def title(xp, data):
         f"# Measured on a GPU\n\nBy `python benchmarks/gpu_report.py` on one {device_name(xp)} "
         f"(driver {runtime.driverGetVersion()},\nCUDA {runtime.runtimeGetVersion()}), with CuPy "
         f"{xp.__version__} and NumPy {np.__version__}. Data: {data.name},\n"
-        f"{len(data.train_images)} training images.\n"
+        f"{len(data.x_train)} training images.\n"
     )
 
 
@@ -108,7 +108,7 @@ def same_losses(xp, data):
 
     Over an epoch rounding errors grow: sums in another order end elsewhere on the CPU, too.
     """
-    first = data.head(min(len(data.train_images), FIRST_STEPS * Config().batch_size))
+    first = data.head(min(len(data.x_train), FIRST_STEPS * Config().batch_size))
     runs = {
         "first": [(np, first, {}), (xp, first, {})],
         "epoch": [(np, data, {}), (xp, data, {}), (np, data, {"threads": 1})],

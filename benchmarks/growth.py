@@ -20,10 +20,10 @@ from matplotlib.ticker import MaxNLocator
 from variants import LATENT_DIM, inputs
 
 from tinyvae import Adam, get_backend, make_model
-from tinyvae.config import Config
 from tinyvae.data import Dataset, load
-from tinyvae.parallel import DataParallel, Threads
-from tinyvae.training import THREADS, Trainer
+from tinyvae.training.config import Config
+from tinyvae.training.parallel import DataParallel, Threads
+from tinyvae.training.trainer import THREADS, Trainer
 
 FIGURE = Path(__file__).parent.parent / "docs" / "images" / "growth.png"
 IMAGES = (1500, 3000, 6000, 12000)

@@ -15,13 +15,13 @@ from pathlib import Path
 
 import numpy as np
 
-from tinyvae.backend import get_backend
-from tinyvae.config import Config
 from tinyvae.data import load_mnist, minibatches, to_float
-from tinyvae.evaluation import evaluate
-from tinyvae.networks import make_model
+from tinyvae.engine.backend import get_backend
+from tinyvae.models.networks import make_model
 from tinyvae.rng import generator
-from tinyvae.training import Trainer
+from tinyvae.training.config import Config
+from tinyvae.training.evaluation import evaluate
+from tinyvae.training.trainer import Trainer
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "parity.json"
@@ -43,7 +43,7 @@ def train_tinyvae(network, latent_dim, epochs, seed, data):
         for epoch in range(epochs):
             trainer.config = replace(config, epochs=epoch + 1)  # to stop after each
             trainer.fit()
-            numbers = evaluate(trainer.model, data.test_images, seed)  # on all: a row has a share
+            numbers = evaluate(trainer.model, data.x_test, seed)  # on all: a row has a share
             curve.append(numbers["total"])
     return {"curve": curve, **numbers}
 
@@ -53,9 +53,7 @@ def train_torch(network, latent_dim, epochs, seed, data):
     import torch
     import torch_reference
 
-    train, test = (
-        torch.from_numpy(to_float(images)) for images in (data.train_images, data.test_images)
-    )
+    train, test = (torch.from_numpy(to_float(images)) for images in (data.x_train, data.x_test))
 
     def noise(purpose, n, epoch=0):
         return torch.from_numpy(

@@ -12,9 +12,9 @@ import tempfile
 from pathlib import Path
 
 from tinyvae import get_backend
-from tinyvae.command_line import Parser, exit_code, load_data
-from tinyvae.config import Config
-from tinyvae.experiment import train
+from tinyvae.laboratory.experiment import train
+from tinyvae.training.command_line import Parser, exit_code, load_data
+from tinyvae.training.config import Config
 
 FILE = Path(__file__).parent.parent / "examples" / "reference.json"
 SEEDS = range(5)

@@ -1,6 +1,7 @@
 """The tutorial's models in PyTorch: the yardstick for parity, for speed and for the tests.
 
-Layers and names are those of `tinyvae.networks`, so a state_dict of one side loads on the other.
+Layers and names are those of `tinyvae.models.networks`, so a state_dict of
+one side loads on the other.
 """
 
 import torch

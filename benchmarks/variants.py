@@ -107,7 +107,7 @@ def tinyvae_task(options):
     With "parts" each thread computes a part of the batch, as in training with --threads.
     """
     from tinyvae import Adam, get_backend, make_model, to_host
-    from tinyvae.parallel import DataParallel, Threads
+    from tinyvae.training.parallel import DataParallel, Threads
 
     xp = get_backend(options.backend)
     x, eps = (xp.asarray(array) for array in inputs(options.batch_size))

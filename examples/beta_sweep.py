@@ -9,16 +9,16 @@ from statistics import fmean
 
 import numpy as np
 
-from tinyvae import plots
-from tinyvae.checkpoint import write_json
-from tinyvae.config import Config
 from tinyvae.data import load_digits
-from tinyvae.evaluation import evaluate
-from tinyvae.experiment import experiment_parser, run_experiment, train
-from tinyvae.gaussian import reparameterize
+from tinyvae.engine.gaussian import reparameterize
 from tinyvae.laboratory.disentanglement import explained, mig, sap
-from tinyvae.on_host import posteriors
+from tinyvae.laboratory.experiment import experiment_parser, run_experiment, train
 from tinyvae.rng import generator
+from tinyvae.training import plots
+from tinyvae.training.checkpoint import write_json
+from tinyvae.training.config import Config
+from tinyvae.training.evaluation import evaluate
+from tinyvae.training.on_host import posteriors
 
 BETAS = [round(float(beta), 2) for beta in np.geomspace(0.1, 10, 7)]
 FACTORS = ("slant", "rotation", "aspect", "scale", "thickness")  # and the label
@@ -37,10 +37,10 @@ def experiment(arguments, data, xp):
         for seed in range(arguments.seeds):
             config = Config(network="mlp", beta=beta, epochs=arguments.epochs, seed=seed)
             model = train(config, data, arguments.out / f"beta-{beta}-seed-{seed}", xp).model
-            rows.append({"beta": beta, "seed": seed} | evaluate(model, data.test_images))
+            rows.append({"beta": beta, "seed": seed} | evaluate(model, data.x_test))
             if known:
                 rows[-1] |= scores(model, images, factors)
-    settings = {"dataset": data.name, "train_images": len(data.train_images)}
+    settings = {"dataset": data.name, "train_images": len(data.x_train)}
     settings |= {"network": "784-400-20", "epochs": arguments.epochs, "seeds": arguments.seeds}
     write_json(arguments.out / "beta_sweep.json", settings | {"rows": rows})
     names = COLUMNS | {name: name for name in SCORES if known}

@@ -10,15 +10,16 @@ import sys
 
 import numpy as np
 
-from tinyvae import on_host, to_host
-from tinyvae.checkpoint import write_json
-from tinyvae.config import Config
+from tinyvae import to_host
 from tinyvae.data import to_float
-from tinyvae.evaluation import evaluate, log_likelihood
-from tinyvae.experiment import experiment_parser, run_experiment, train
 from tinyvae.laboratory.bugs import SKIP_CONNECTION, patches_of, planted
 from tinyvae.laboratory.bugs_figure import draw
+from tinyvae.laboratory.experiment import experiment_parser, run_experiment, train
 from tinyvae.rng import generator
+from tinyvae.training import on_host
+from tinyvae.training.checkpoint import write_json
+from tinyvae.training.config import Config
+from tinyvae.training.evaluation import evaluate, importance_weighted_bound
 
 RIGHT, SKIP, RELU = "right code", "right, skip connection", "overwritten by ReLU"
 TRAINED = (RIGHT, "std for variance", "mean over pixels", "sigmoid twice", "overwritten in the VAE")
@@ -29,13 +30,13 @@ IMAGES, SAMPLES = 500, (1, 3, 10, 30, 100)  # of the importance-weighted bound
 
 def measure(name, model, data):
     """What the code with the mistake says of a model, and what is true of it."""
-    mu, logvar = on_host.posteriors(model, data.test_images)
+    mu, logvar = on_host.posteriors(model, data.x_test)
     power = 2 if name == "std for variance" else 1  # z is drawn with the variance exp(logvar)^power
     spread = mu.var(axis=0) + np.exp(power * logvar).mean(axis=0)
-    true = evaluate(model, data.test_images)
+    true = evaluate(model, data.x_test)
     with planted(patches_of(name)):
-        said = evaluate(model, data.test_images)
-        seen = model.reconstruct(to_float(data.test_images[:SHOWN]))
+        said = evaluate(model, data.x_test)
+        seen = model.reconstruct(to_float(data.x_test[:SHOWN]))
         new = model.sample(SHOWN, generator(0, "samples"))
     pictures = np.concatenate([to_host(seen), to_host(new)])[:, 0]  # (2 SHOWN, H, W)
     return {"said": said, "true": true, "spread_of_z": spread.tolist()}, pictures
@@ -44,7 +45,7 @@ def measure(name, model, data):
 def bounds(name, model, images):
     """The importance-weighted bound for every number of SAMPLES, in nats per image."""
     with planted(patches_of(name)):
-        return [float(log_likelihood(model, images, k).mean()) for k in SAMPLES]
+        return [float(importance_weighted_bound(model, images, k).mean()) for k in SAMPLES]
 
 
 def experiment(arguments, data, xp):
@@ -58,7 +59,7 @@ def experiment(arguments, data, xp):
         numbers[name], pictures[name] = measure(name, trainer.model, data)
         curves[name] = [row["test_total"] for row in trainer.history]
         if name == RIGHT:
-            right, images = trainer.model, data.test_images[:IMAGES]
+            right, images = trainer.model, data.x_test[:IMAGES]
     for name in WATCHED:
         numbers[name], pictures[name] = measure(name, right, data)
     with planted(patches_of("evaluating the mean")):
@@ -71,7 +72,7 @@ def experiment(arguments, data, xp):
         "evaluating the mean": of_the_mean,
     }
     numbers["curves"] = curves
-    about = {"dataset": data.name, "train_images": len(data.train_images), "epochs": config.epochs}
+    about = {"dataset": data.name, "train_images": len(data.x_train), "epochs": config.epochs}
     write_json(arguments.out / "bugs.json", about | numbers)
 
     print(
@@ -86,7 +87,7 @@ def experiment(arguments, data, xp):
     print("bound from", *SAMPLES, "samples:", *np.round(numbers["bounds"]["right"], 2))
     print("from the sum of weights:", *np.round(wrong, 2), f"; of the mean: {of_the_mean:.2f}")
     shown = {name: pictures[name] for name in (*TRAINED, WATCHED[0])}
-    draw(data.test_images[:SHOWN, 0] / 255, shown, numbers, arguments.out / "bugs.png")
+    draw(data.x_test[:SHOWN, 0] / 255, shown, numbers, arguments.out / "bugs.png")
 
 
 def main(argv=None):

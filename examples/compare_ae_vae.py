@@ -9,14 +9,14 @@ import sys
 
 import numpy as np
 
-from tinyvae import on_host, plots
-from tinyvae.checkpoint import write_json
-from tinyvae.config import Config
-from tinyvae.experiment import experiment_parser, run_experiment, train
 from tinyvae.laboratory.comparison import measure, references
+from tinyvae.laboratory.experiment import experiment_parser, run_experiment, train
 from tinyvae.laboratory.judge import Judge
-from tinyvae.latent import quantile_grid
 from tinyvae.rng import generator
+from tinyvae.training import on_host, plots
+from tinyvae.training.checkpoint import write_json
+from tinyvae.training.config import Config
+from tinyvae.training.latent import quantile_grid
 
 KINDS = {"ae": "Autoencoder", "vae": "VAE"}
 JUDGE_EPOCHS = 2  # the classifier then errs on some 2% of MNIST's test images
@@ -37,7 +37,7 @@ def experiment(arguments, data, xp):
             first.setdefault(kind, model)
     results = {
         "dataset": data.name,
-        "train_images": len(data.train_images),
+        "train_images": len(data.x_train),
         "latent_dim": arguments.latent_dim,
         "epochs": arguments.epochs,
         "rows": {
@@ -64,12 +64,12 @@ def print_table(results):
 
 def draw(models, data, path):
     """Above codes of test images and the prior's circle, below what N(0, I) decodes to."""
-    labels, angle = data.test_labels[:POINTS], np.linspace(0, 2 * np.pi, 200)
+    labels, angle = data.y_test[:POINTS], np.linspace(0, 2 * np.pi, 200)
     two_sigma = 2 * np.cos(angle), 2 * np.sin(angle)
     with plots.page(path, plots.WIDTH, 6.6) as figure:
         rows = figure.subplots(2, 2, gridspec_kw={"height_ratios": (1, 1.08)})
         for (kind, model), scatter, sheet in zip(models.items(), *rows, strict=True):
-            codes = on_host.codes(model, data.test_images[:POINTS])
+            codes = on_host.embed(model, data.x_test[:POINTS])
             i, j = plane = np.sort(np.argsort(-codes.var(axis=0))[:2])  # the two that vary most
             codes = codes[:, plane]
             scatter.scatter(*codes.T, s=3, c=np.array(plots.TEN)[labels], linewidths=0)
@@ -79,7 +79,7 @@ def draw(models, data, path):
             z = generator(0, "samples").standard_normal((GRID**2, model.latent_dim))
             if model.latent_dim == 2:
                 z = quantile_grid(GRID)[1]
-            images = on_host.decode(model, z).reshape(GRID, GRID, *data.test_images.shape[2:])
+            images = on_host.decode(model, z).reshape(GRID, GRID, *data.x_test.shape[2:])
             plots.show(sheet, plots.mosaic(images, gap=0))
             sheet.set(title=f"{KINDS[kind]}: decoded from N(0, I)")
         keys = [*plots.label_keys(range(10)), circle]

@@ -12,15 +12,15 @@ import sys
 
 import numpy as np
 
-from tinyvae import plots
-from tinyvae.checkpoint import write_json
-from tinyvae.config import Config
 from tinyvae.data import to_float
 from tinyvae.errors import UserError
-from tinyvae.evaluation import log_likelihood
-from tinyvae.experiment import experiment_parser, run_experiment, train
 from tinyvae.laboratory.contours import draw_contours
+from tinyvae.laboratory.experiment import experiment_parser, run_experiment, train
 from tinyvae.laboratory.free_posterior import split_gap
+from tinyvae.training import plots
+from tinyvae.training.checkpoint import write_json
+from tinyvae.training.config import Config
+from tinyvae.training.evaluation import importance_weighted_bound
 
 SAMPLES = (1, 10, 100, 1000)  # K of the importance-weighted bounds, each from 1000 draws in all
 PANELS = 6  # posteriors that are drawn, from the smallest gap to the largest
@@ -28,12 +28,12 @@ COLOURS = {"encoder's q": plots.VERMILION, "best q": plots.BLUE}
 
 
 def experiment(arguments, data, xp):
-    largest = len(data.test_images)
+    largest = len(data.x_test)
     if not PANELS <= arguments.images <= largest:
         raise UserError(f"--images must be {PANELS} to {largest}, got {arguments.images}")
     config = Config(latent_dim=2, epochs=arguments.epochs)
     trainer = train(config, data, arguments.out / "vae", xp)
-    images = data.test_images[:: largest // arguments.images][: arguments.images]
+    images = data.x_test[:: largest // arguments.images][: arguments.images]
     exact = copy.deepcopy(trainer.model).to(xp, np.float64)
     print(f"integrating over the codes of {len(images)} test images ...")
     numbers, lattices = split_gap(exact, to_float(images, np.float64))
@@ -58,7 +58,9 @@ def experiment(arguments, data, xp):
 def bound(model, images, samples):
     """The importance-weighted bound of each image, the mean of as many as 1000 draws allow."""
     seeds = range(SAMPLES[-1] // samples)
-    return np.mean([log_likelihood(model, images, samples, seed) for seed in seeds], axis=0)
+    return np.mean(
+        [importance_weighted_bound(model, images, samples, seed) for seed in seeds], axis=0
+    )
 
 
 def draw(path, images, numbers, lattices):

@@ -11,10 +11,11 @@ import sys
 
 import numpy as np
 
-from tinyvae import Gaussian, LearnedGaussian, plots
-from tinyvae.checkpoint import write_json
-from tinyvae.experiment import experiment_parser, run_experiment
+from tinyvae import Gaussian, LearnedGaussian
 from tinyvae.laboratory import linear_gaussian as lab
+from tinyvae.laboratory.experiment import experiment_parser, run_experiment
+from tinyvae.training import plots
+from tinyvae.training.checkpoint import write_json
 
 SIZE, L = 7, 3  # pixels along a side, latent dimensions
 LR, STEPS = 0.1, 20_000
@@ -23,7 +24,7 @@ TICKS = [0.02, 0.05, 0.1, 0.2, 0.4]  # of s2
 
 
 def experiment(arguments, data, xp):
-    x = lab.shrink(data.train_images, SIZE)
+    x = lab.shrink(data.x_train, SIZE)
     _, values, _ = lab.principal_components(x)
     best, training, runs = lab.LinearGaussian.fit(x, L), [], []
     most = float(best.log_p(x).mean())

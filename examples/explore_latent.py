@@ -8,16 +8,16 @@ import sys
 
 import numpy as np
 
-from tinyvae import on_host, plots
-from tinyvae.checkpoint import write_json
-from tinyvae.config import Config
 from tinyvae.data import to_float
-from tinyvae.experiment import experiment_parser, run_experiment, train
 from tinyvae.laboratory.attributes import AMOUNTS, arithmetic
+from tinyvae.laboratory.experiment import experiment_parser, run_experiment, train
 from tinyvae.laboratory.outliers import noticed
 from tinyvae.laboratory.projection import repair
-from tinyvae.latent import interpolate, quantile_grid
 from tinyvae.rng import generator
+from tinyvae.training import on_host, plots
+from tinyvae.training.checkpoint import write_json
+from tinyvae.training.config import Config
+from tinyvae.training.latent import interpolate, quantile_grid
 
 NOISE = 0.5  # standard deviation of what is added to pixels in [0, 1]
 REPAIRED, EDITED, SEEN, GRID = 200, 1000, 3000, 16  # images of each kind; GRID x GRID of the last
@@ -30,16 +30,16 @@ def experiment(arguments, data, xp):
         for size in (2, 20)
     )
     look(plane, vae, data, out, rng)
-    images = to_float(data.test_images[:REPAIRED])
+    images = to_float(data.x_test[:REPAIRED])
     noisy = images + NOISE * rng.standard_normal(images.shape, dtype=np.float32)
     seen = np.ones_like(images)
     denoised = repair(vae, images, noisy, seen, noise=NOISE)
     seen[:, :, 14:] = 0  # the lower half is hidden
     filled = repair(vae, images, images * seen, seen)
-    edits, edited = arithmetic(vae, data.test_images[:EDITED])
+    edits, edited = arithmetic(vae, data.x_test[:EDITED])
     results = {
         "dataset": data.name,
-        "train_images": len(data.train_images),
+        "train_images": len(data.x_train),
         "epochs": arguments.epochs,
         "arithmetic": edits,
         "squared error per pixel": {"noise": denoised[0], "hidden half": filled[0]},
@@ -59,14 +59,14 @@ def experiment(arguments, data, xp):
 
 def look(plane, vae, data, out, rng):
     """Scatter and traversal of two latent dimensions, samples and interpolations of twenty."""
-    test, labels, name = data.test_images[:SEEN], data.test_labels[:SEEN], data.name
-    codes, (values, grid) = on_host.codes(plane, test), quantile_grid(GRID)
+    test, labels, name = data.x_test[:SEEN], data.y_test[:SEEN], data.name
+    codes, (values, grid) = on_host.embed(plane, test), quantile_grid(GRID)
     plots.latent_scatter(codes, labels, out / "scatter.png", f"Codes of test images: {name}")
     images = on_host.decode(plane, grid).reshape(GRID, GRID, *test.shape[1:])
     plots.traversal(images, values, out / "traversal.png", f"A grid of normal quantiles: {name}")
     samples = on_host.decode(vae, rng.standard_normal((100, vae.latent_dim)))
     plots.image_grid(samples, out / "samples.png", f"Decoded from z ~ N(0, I): {name}")
-    ends = on_host.codes(vae, test[:16]).reshape(8, 2, -1)
+    ends = on_host.embed(vae, test[:16]).reshape(8, 2, -1)
     walks = on_host.decode(vae, np.stack([interpolate(a, b, steps=11) for a, b in ends]))
     plots.interpolation(walks, out / "interpolation.png", f"Between test images: {name}")
 

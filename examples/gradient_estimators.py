@@ -11,13 +11,13 @@ import sys
 
 import numpy as np
 
-from tinyvae import plots
-from tinyvae.checkpoint import write_json
-from tinyvae.experiment import experiment_parser, run_experiment
 from tinyvae.laboratory.estimators import ESTIMATORS, estimates
 from tinyvae.laboratory.exact_bound import mean_estimate
+from tinyvae.laboratory.experiment import experiment_parser, run_experiment
 from tinyvae.laboratory.linear_gaussian import LinearGaussian, shrink
 from tinyvae.rng import generator
+from tinyvae.training import plots
+from tinyvae.training.checkpoint import write_json
 
 SIZE, L = 7, 2  # pixels along a side, latent dimensions
 TURN = np.array([[0.8, -0.6], [0.6, 0.8]])  # of z: the same p(x), but no posterior is diagonal
@@ -45,7 +45,7 @@ def measure(model, x, samples, name):
 
 
 def experiment(arguments, data, xp):
-    images = shrink(data.train_images, SIZE)
+    images = shrink(data.x_train, SIZE)
     x, best = images[:1], LinearGaussian.fit(images, L)
     turned = LinearGaussian(best.w @ TURN, best.m, best.s2)
     v, variance = SHORT * turned.posterior_map(), WIDE * turned.best_variance()

@@ -9,16 +9,17 @@ import sys
 import numpy as np
 from matplotlib.colors import LogNorm
 
-from tinyvae import VAE, Bernoulli, Gaussian, LearnedGaussian, make_model, on_host, plots
-from tinyvae.checkpoint import write_json
-from tinyvae.diagnosis import collapse_warning
-from tinyvae.evaluation import ACTIVE_VARIANCE, log_likelihood
-from tinyvae.experiment import experiment_parser, run_experiment, train_vae
-from tinyvae.gaussian import kl_to_standard
+from tinyvae import VAE, Bernoulli, Gaussian, LearnedGaussian, make_model
+from tinyvae.engine.gaussian import kl_to_standard
+from tinyvae.engine.schedules import constant, cyclical_annealing, linear_annealing
 from tinyvae.laboratory.autoregressive import AutoregressiveBernoulli
+from tinyvae.laboratory.experiment import experiment_parser, run_experiment, train_vae
 from tinyvae.laboratory.surgery import surgery
 from tinyvae.rng import generator
-from tinyvae.schedules import constant, cyclical_annealing, linear_annealing
+from tinyvae.training import on_host, plots
+from tinyvae.training.checkpoint import write_json
+from tinyvae.training.diagnosis import collapse_warning
+from tinyvae.training.evaluation import ACTIVE_VARIANCE, importance_weighted_bound
 
 LATENT_DIM, SEED = 20, 0
 REACH, WIDTH = 84, 16  # of the strong decoder: each pixel sees the three rows before it
@@ -46,19 +47,19 @@ def cases(steps):
 
 
 def experiment(arguments, data, xp):
-    n, images, results = len(data.train_images), data.test_images[:MEASURED], {}
+    n, images, results = len(data.x_train), data.x_test[:MEASURED], {}
     for name, (likelihood, *schedule) in cases(arguments.epochs * -(-n // 128)).items():
         base = make_model("vae", "mlp", LATENT_DIM, seed=SEED)
         model = VAE(base.encoder, base.decoder, likelihood).to(xp)
         kl = [kl_per_dimension(model, images)]
-        for epoch in train_vae(model, data.train_images, arguments.epochs, *schedule):
+        for epoch in train_vae(model, data.x_train, arguments.epochs, *schedule):
             kl.append(kl_per_dimension(model, images))
             print(f"{name}, epoch {epoch}: KL {sum(kl[-1]):.2f}", flush=True)
             if warning := collapse_warning(kl[-1]):
                 print(warning)
         mu, logvar = on_host.posteriors(model, images)
         results[name] = surgery(mu, logvar, generator(SEED, "surgery")) | {
-            "total": -float(log_likelihood(model, images, samples=1).mean()),
+            "total": -float(importance_weighted_bound(model, images, samples=1).mean()),
             "active_units": int((mu.var(axis=0) > ACTIVE_VARIANCE).sum()),
             "kl_by_epoch": kl,
         }

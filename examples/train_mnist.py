@@ -12,15 +12,15 @@ import sys
 from dataclasses import fields, replace
 from pathlib import Path
 
-from tinyvae.backend import device_name, get_backend
-from tinyvae.checkpoint import load_checkpoint
-from tinyvae.command_line import INTERRUPTED, Parser, exit_code, load_data
-from tinyvae.config import CHOICES, Config, flag
 from tinyvae.data import entropy_floor, load
+from tinyvae.engine.backend import device_name, get_backend
 from tinyvae.errors import UserError
-from tinyvae.profile import Profile
-from tinyvae.report import draw_figures, write_metrics
-from tinyvae.training import THREADS, Trainer
+from tinyvae.training.checkpoint import load_checkpoint
+from tinyvae.training.command_line import INTERRUPTED, Parser, exit_code, load_data
+from tinyvae.training.config import CHOICES, Config, flag
+from tinyvae.training.profile import Profile
+from tinyvae.training.report import draw_figures, write_metrics
+from tinyvae.training.trainer import THREADS, Trainer
 
 HELP = {
     "model": "variational autoencoder, or autoencoder",
@@ -92,7 +92,7 @@ def resume(given, xp):
         if "epochs" in given:
             config = replace(config, epochs=given["epochs"])
         name = "mnist" if about["dataset"] == "MNIST" else "digits"
-        data = load.load_dataset(name, given.get("data_dir")).head(about["train_images"])
+        data = load.load_dataset(name, given.get("data_dir")).head(about["train_examples"])
         trainer = Trainer(config, data, given["resume"], xp)
         trainer.restore(arrays, about)
     except (KeyError, TypeError, ValueError) as error:
@@ -126,12 +126,9 @@ def run(given):
     trainer = resume(given, xp) if "resume" in given else start(given, xp)
     data, config = trainer.data, trainer.config
     print(f"computing with {xp.__name__} {xp.__version__} on {device_name(xp)}")
-    print(
-        f"data set: {data.name}, {len(data.train_images)} training and "
-        f"{len(data.test_images)} test images"
-    )
+    print(f"data set: {data.name}, {len(data.x_train)} training and {len(data.x_test)} test images")
     if config.likelihood == "bernoulli" and config.binarize == "none":
-        floor = entropy_floor(data.test_images)
+        floor = entropy_floor(data.x_test)
         print(
             "grey levels: the reconstruction loss is a cross-entropy, not a likelihood, and cannot "
             f"fall below {floor:.2f} nats per image"
@@ -158,7 +155,7 @@ def print_summary(trainer, metrics, figures, data_dir):
         print(f"  KL                               {test['kl']:8.2f}")
         bound = metrics["importance_weighted"]
         print(
-            f"  importance-weighted bound        {-bound['log_likelihood']:8.2f}  ("
+            f"  importance-weighted bound        {-bound['bound']:8.2f}  ("
             f"{bound['samples']} samples; the first {bound['images']} images, whose negative ELBO "
             f"is {-bound['elbo']:.2f})"
         )

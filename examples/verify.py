@@ -16,11 +16,11 @@ from pathlib import Path
 
 import numpy as np
 
-from tinyvae import plots
-from tinyvae.config import Config
 from tinyvae.errors import UserError
-from tinyvae.experiment import experiment_parser, run_experiment
-from tinyvae.training import Trainer
+from tinyvae.laboratory.experiment import experiment_parser, run_experiment
+from tinyvae.training import plots
+from tinyvae.training.config import Config
+from tinyvae.training.trainer import Trainer
 
 REFERENCE = Path(__file__).with_name("reference.json")
 SEED = 5  # the reference has 0 to 4

@@ -10,7 +10,7 @@ import cupy_double
 import pytest
 from hypothesis import settings
 
-from tinyvae.backend import get_backend
+from tinyvae.engine.backend import get_backend
 from tinyvae.errors import UserError
 
 settings.register_profile("tinyvae", deadline=None, derandomize=True, max_examples=50)

@@ -16,7 +16,7 @@ from types import ModuleType, SimpleNamespace
 import numpy as np
 from cupy_counts import note, note_call
 
-from tinyvae.backend import KERNELS
+from tinyvae.engine.backend import KERNELS
 
 NAMES = json.loads(Path(__file__).with_name("cupy_names.json").read_text("utf-8"))
 UFUNC = "*args, out=0, dtype=0, casting=0"  # no where, no order, no subok
@@ -191,7 +191,7 @@ class CUDARuntimeError(RuntimeError):
 
 
 class ElementwiseKernel:
-    """A kernel of tinyvae.backend.fused: the function that it stands for, as a single call.
+    """A kernel of tinyvae.engine.backend.fused: the function that it stands for, as a single call.
 
     tests/test_kernels.py tells whether the operation in CUDA C++ computes the same.
     """

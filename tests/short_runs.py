@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from toys import toy_data
 
-from tinyvae.checkpoint import load_checkpoint
-from tinyvae.config import Config
-from tinyvae.training import Trainer
+from tinyvae.training.checkpoint import load_checkpoint
+from tinyvae.training.config import Config
+from tinyvae.training.trainer import Trainer
 
 DATA = toy_data(50, 30)  # with batches of 16: three whole ones and a ragged one of 2
 STEPS = 4  # an epoch

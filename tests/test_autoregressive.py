@@ -6,7 +6,7 @@ from scipy.special import logsumexp
 from toys import LATENT_DIM, PIXELS, loss_and_gradient, tiny_batch, tiny_vae
 
 from tinyvae import VAE, to_host
-from tinyvae.gradcheck import numerical_gradient, relative_error
+from tinyvae.engine.differences import numerical_gradient, relative_error
 from tinyvae.laboratory.autoregressive import AutoregressiveBernoulli
 
 REACH, WIDTH, N = 4, 3, 5

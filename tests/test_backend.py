@@ -6,7 +6,7 @@ import cupy_double
 import numpy as np
 import pytest
 
-from tinyvae.backend import array_module, device_name, get_backend, to_host
+from tinyvae.engine.backend import array_module, device_name, get_backend, to_host
 from tinyvae.errors import UserError
 
 

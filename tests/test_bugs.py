@@ -9,8 +9,10 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from tinyvae import activations, gaussian, make_model
-from tinyvae.gradcheck import TOLERANCE, check_model
+from tinyvae import make_model
+from tinyvae.engine import activations, gaussian
+from tinyvae.engine.differences import check_model
+from tinyvae.gradcheck import TOLERANCE
 from tinyvae.laboratory.bugs import BUGS, SKIP_CONNECTION, patches_of, planted
 
 ROOT = Path(__file__).parent.parent

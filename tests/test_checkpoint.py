@@ -7,9 +7,14 @@ import zipfile
 import numpy as np
 import pytest
 
-from tinyvae import checkpoint
-from tinyvae.checkpoint import load_checkpoint, save_checkpoint, write_atomically, write_json
 from tinyvae.errors import UserError
+from tinyvae.training import checkpoint
+from tinyvae.training.checkpoint import (
+    load_checkpoint,
+    save_checkpoint,
+    write_atomically,
+    write_json,
+)
 
 ARRAYS = {
     "model/encoder.0.weight": np.arange(6, dtype=np.float32).reshape(2, 3) / 7,

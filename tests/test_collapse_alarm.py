@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from short_runs import resumed, trainer
 
-from tinyvae.diagnosis import collapse_warning
-from tinyvae.evaluation import evaluate
+from tinyvae.training.diagnosis import collapse_warning
+from tinyvae.training.evaluation import evaluate
 
 ALARM = "WARNING: posterior collapse"
 
@@ -38,7 +38,7 @@ def test_a_collapsed_training_is_told_once_an_epoch(folders, capsys):
     run = trainer(folders(), {"beta": 784.0})
     run.fit()
     assert len(alarms(capsys.readouterr())) == run.config.epochs == 3
-    assert max(evaluate(run.model, run.test_images)["kl_per_dimension"]) < 0.1
+    assert max(evaluate(run.model, run.x_test)["kl_per_dimension"]) < 0.1
 
 
 @pytest.mark.parametrize(

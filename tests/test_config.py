@@ -3,8 +3,8 @@ from dataclasses import FrozenInstanceError, fields, replace
 
 import pytest
 
-from tinyvae.config import ONLY_VAE, Config, flag
 from tinyvae.errors import UserError
+from tinyvae.training.config import ONLY_VAE, Config, flag
 
 WORDS = {
     "model": "vae, ae",

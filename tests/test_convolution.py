@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinyvae import Conv2d, ConvTranspose2d, to_host
-from tinyvae.convolution import output_size, patches, patches_adjoint, product_with_patches
-from tinyvae.gradcheck import check_layer
+from tinyvae.engine.convolution import output_size, patches, patches_adjoint, product_with_patches
+from tinyvae.engine.differences import check_layer
 
 SEEDS = st.integers(0, 2**32 - 1)
 COUNTS = st.permutations((1, 2, 3))  # of channels in and out and of images, never the same

@@ -10,7 +10,7 @@ from cupy_counts import counted
 from cupy_double import NAMES, cupy
 from cupy_names import FILE, names
 
-from tinyvae.backend import KERNELS, array_module, get_backend, to_host
+from tinyvae.engine.backend import KERNELS, array_module, get_backend, to_host
 
 HOST = np.arange(12, dtype=np.float32).reshape(3, 4) - 5
 

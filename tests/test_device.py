@@ -13,10 +13,11 @@ import pytest
 from cupy_counts import counted
 from short_runs import EVERYTHING, STEPS, after_step, trainer, without_seconds
 
-from tinyvae import layers, report
-from tinyvae.backend import array_module
-from tinyvae.checkpoint import load_checkpoint
+from tinyvae.engine import layers
+from tinyvae.engine.backend import array_module
 from tinyvae.errors import UserError
+from tinyvae.training import report
+from tinyvae.training.checkpoint import load_checkpoint
 
 CALLS = 75  # of a step of the convolutional VAE as it is now; make it less, never more
 
@@ -66,7 +67,7 @@ def test_an_epoch_uploads_order_and_noise_and_downloads_the_losses(double, folde
 def test_images_are_bytes_on_the_device(double, folders):
     run = trainer(folders(), {"epochs": 1}, double)
     run.fit()
-    for images in (run.train_images, run.test_images):
+    for images in (run.x_train, run.x_test):
         assert isinstance(images, double.ndarray) and images.dtype == np.uint8
 
 

@@ -3,8 +3,8 @@ import pytest
 from toys import LATENT_DIM, PIXELS, SHAPE, tiny_autoencoder, tiny_batch, tiny_vae
 
 from tinyvae import VAE, Bernoulli, Flatten, GaussianEncoder, Linear, Reshape, Sequential, Tanh
-from tinyvae.diagnosis import all_finite, first_not_finite
-from tinyvae.module import Layer, Parameter
+from tinyvae.engine.module import Layer, Parameter
+from tinyvae.training.diagnosis import all_finite, first_not_finite
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
 

@@ -5,8 +5,8 @@ import pytest
 from short_runs import DATA, STEPS, after_step, interrupt, resumed, trainer
 
 from tinyvae import Bernoulli
-from tinyvae.checkpoint import load_checkpoint
-from tinyvae.training import Diverged, Trainer
+from tinyvae.training.checkpoint import load_checkpoint
+from tinyvae.training.trainer import Diverged, Trainer
 
 
 def diverges(run, folder):
@@ -65,7 +65,7 @@ def test_a_gradient_broken_in_another_threads_part_is_found(folders, monkeypatch
     """By one image, the last of its batch: the diagnosis looks at the whole batch."""
     folder, begun = folders(), []
     run = after_step(trainer(folder, {"threads": 2}), STEPS + 2, lambda: begun.append(True))
-    last = DATA.train_images[run._draw(1)[1][2][1][-1]] / np.float32(255)
+    last = DATA.x_train[run._draw(1)[1][2][1][-1]] / np.float32(255)
     backward = Bernoulli.backward
 
     def breaking(self, dlog_prob, x, logits):

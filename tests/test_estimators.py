@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from toys import LATENT_DIM, each_likelihood, loss_and_gradient, tiny_batch, tiny_vae
 
 from tinyvae import to_host
-from tinyvae.gaussian import kl_divergence_grad
-from tinyvae.gradcheck import numerical_gradient, relative_error
+from tinyvae.engine.differences import numerical_gradient, relative_error
+from tinyvae.engine.gaussian import kl_divergence_grad
 from tinyvae.laboratory.estimators import (
     ESTIMATORS,
     bounds_of_others,

@@ -5,9 +5,9 @@ from toys import LATENT_DIM, SHAPE, tiny_autoencoder, tiny_vae
 
 from tinyvae import VAE, Flatten, GaussianEncoder, Linear, Reshape, Sequential, make_model, to_host
 from tinyvae.data import to_float
-from tinyvae.evaluation import ACTIVE_VARIANCE, evaluate, log_likelihood
-from tinyvae.likelihoods import Gaussian
+from tinyvae.engine.likelihoods import Gaussian
 from tinyvae.rng import generator
+from tinyvae.training.evaluation import ACTIVE_VARIANCE, evaluate, importance_weighted_bound
 
 
 def pixels(n, shape=SHAPE, seed=0):
@@ -30,7 +30,7 @@ def test_numbers_by_hand(xp):
     assert found["total"] == pytest.approx(found["reconstruction"] + found["kl"], rel=1e-12)
     mse = np.mean((to_host(model.reconstruct(x)) - x) ** 2)
     assert found["mse"] == pytest.approx(mse, rel=1e-12)
-    variance = to_host(model.codes(x)).var(axis=0)
+    variance = to_host(model.embed(x)).var(axis=0)
     np.testing.assert_allclose(found["variance_per_dimension"], variance, rtol=1e-12)
     assert found["active_units"] == (variance > ACTIVE_VARIANCE).sum()
 
@@ -77,7 +77,9 @@ def test_batch_size_does_not_matter(xp, kind):
             np.testing.assert_allclose(parts[name], value, rtol=1e-6, err_msg=name)
 
 
-@pytest.mark.parametrize("function", [evaluate, lambda *given: log_likelihood(*given, 3)])
+@pytest.mark.parametrize(
+    "function", [evaluate, lambda *given: importance_weighted_bound(*given, 3)]
+)
 def test_images_must_be_bytes(function):
     with pytest.raises((TypeError, ValueError), match="uint8"):
         function(tiny_vae(), pixels(5) / 255)
@@ -97,7 +99,7 @@ def test_an_autoencoder_has_no_kl(xp):
     expected = float(model.loss(to_float(images, np.float64)).total)
     assert found["total"] == found["reconstruction"] == pytest.approx(expected, rel=1e-12)
     assert found["kl"] == 0 and found["kl_per_dimension"] == []
-    variance = to_host(model.codes(to_float(images, np.float64))).var(axis=0)
+    variance = to_host(model.embed(to_float(images, np.float64))).var(axis=0)
     assert found["active_units"] == (variance > ACTIVE_VARIANCE).sum()
 
 
@@ -114,7 +116,7 @@ def test_active_units_are_those_that_vary(xp):
     state = model.state_dict() | {"encoder.mu.weight": weight, "encoder.mu.bias": bias}
     model.load_state_dict(state)
     np.testing.assert_allclose(
-        to_host(model.codes(x)).var(axis=0), [0, 0.0099, 0.0101], rtol=1e-9, atol=1e-20
+        to_host(model.embed(x)).var(axis=0), [0, 0.0099, 0.0101], rtol=1e-9, atol=1e-20
     )
     assert evaluate(model, images, batch_size=7)["active_units"] == 1
 
@@ -144,7 +146,7 @@ def direct_bound(model, images, samples, seed):
 def test_streaming_gives_the_direct_sum(xp, samples):
     """Also where the samples do not come out even with the chunks they are decoded in."""
     model, images = tiny_vae(xp=xp), pixels(13)
-    found = log_likelihood(model, images, samples, seed=5)
+    found = importance_weighted_bound(model, images, samples, seed=5)
     assert found.shape == (13,) and found.dtype == np.float64
     expected = direct_bound(model, images, samples, 5)
     np.testing.assert_allclose(found, expected, rtol=1e-12)
@@ -154,7 +156,7 @@ def test_streaming_gives_the_direct_sum(xp, samples):
 def test_bound_does_not_depend_on_the_batch_size(xp, batch_size):
     model, images = tiny_vae(xp=xp), pixels(13)
     expected = direct_bound(model, images, 12, 0)
-    found = log_likelihood(model, images, 12, batch_size=batch_size)
+    found = importance_weighted_bound(model, images, 12, batch_size=batch_size)
     np.testing.assert_allclose(found, expected, rtol=1e-12)
 
 
@@ -166,13 +168,13 @@ def test_bound_is_stable_where_weights_overflow(xp):
         encoder = GaussianEncoder(Flatten(), 6, 2, rng=rng)
         decoder = Sequential(Linear(2, 6, rng=rng), Reshape(*SHAPE))
         model = VAE(encoder, decoder, Gaussian(sigma2)).to(xp, np.float64)
-        found = log_likelihood(model, images, 23)
+        found = importance_weighted_bound(model, images, 23)
         assert (np.abs(found) > 1000).all()
         np.testing.assert_allclose(found, direct_bound(model, images, 23, 0), rtol=1e-12)
 
 
 def test_bound_is_deterministic():
     model, images = tiny_vae(), pixels(5)
-    one = log_likelihood(model, images, 4, seed=1)
-    np.testing.assert_array_equal(one, log_likelihood(model, images, 4, seed=1))
-    assert (one != log_likelihood(model, images, 4, seed=2)).any()
+    one = importance_weighted_bound(model, images, 4, seed=1)
+    np.testing.assert_array_equal(one, importance_weighted_bound(model, images, 4, seed=1))
+    assert (one != importance_weighted_bound(model, images, 4, seed=2)).any()

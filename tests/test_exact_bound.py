@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tinyvae.gaussian import log_density, reparameterize
-from tinyvae.gradcheck import numerical_gradient
+from tinyvae.engine.differences import numerical_gradient
+from tinyvae.engine.gaussian import log_density, reparameterize
 from tinyvae.laboratory.exact_bound import iw_bound, normal_grid, weighted_mean
 from tinyvae.laboratory.linear_gaussian import LinearGaussian, exact_elbo
 from tinyvae.rng import generator

@@ -13,7 +13,7 @@ from tinyvae import (
     Reshape,
     Sequential,
 )
-from tinyvae.gradcheck import numerical_gradient, relative_error
+from tinyvae.engine.differences import numerical_gradient, relative_error
 from tinyvae.laboratory.free_posterior import (
     FreePosterior,
     best_posteriors,

@@ -7,7 +7,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy.integrate import quad
 
-from tinyvae import gaussian, to_host
+from tinyvae import to_host
+from tinyvae.engine import gaussian
 
 MU, LOGVAR = st.floats(-4, 4), st.floats(-5, 3)
 SHAPES = st.permutations((1, 2, 3, 5)).map(lambda sizes: tuple(sizes[:3]))

@@ -6,8 +6,8 @@ import cupy_double
 import gpu_report
 import pytest
 
-from tinyvae import layers
 from tinyvae.data import load
+from tinyvae.engine import layers
 
 
 @pytest.fixture

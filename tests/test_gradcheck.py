@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 import tinyvae
-from tinyvae import Conv2d, Linear, ReLU, Sigmoid, Tanh, gaussian, gradcheck, make_model
+from tinyvae import Conv2d, Linear, ReLU, Sigmoid, Tanh, gradcheck, make_model
+from tinyvae.engine import differences, gaussian
+from tinyvae.engine.module import Layer
 from tinyvae.models.base import Model
-from tinyvae.module import Layer
 
 
 class Transposed(Linear):
@@ -83,9 +84,9 @@ def test_check_layer_finds_the_planted_mistake(right, wrong, arguments, shape, n
     rng = np.random.default_rng(0)
     options = {"rng": rng} if arguments else {}
     x = rng.standard_normal(shape)
-    errors = gradcheck.check_layer(right(*arguments, **options), x, rng)
+    errors = differences.check_layer(right(*arguments, **options), x, rng)
     assert max(errors.values()) < 1e-8
-    errors = gradcheck.check_layer(wrong(*arguments, **options), x, rng)
+    errors = differences.check_layer(wrong(*arguments, **options), x, rng)
     assert not errors.pop(name) < 1e-6
     assert all(error < 1e-8 for error in errors.values())
 
@@ -98,8 +99,8 @@ def test_check_function_finds_a_wrong_gradient():
         return mu, np.exp(logvar) - 1
 
     value, right = gaussian.kl_to_standard, gaussian.kl_to_standard_grad
-    assert gradcheck.check_function(value, right, arrays, rng) < 1e-8
-    assert gradcheck.check_function(value, forgets_a_half, arrays, rng) > 0.1
+    assert differences.check_function(value, right, arrays, rng) < 1e-8
+    assert differences.check_function(value, forgets_a_half, arrays, rng) > 0.1
 
 
 def test_check_direction_finds_a_wrong_gradient():
@@ -112,8 +113,8 @@ def test_check_direction_finds_a_wrong_gradient():
 
     right, one_off = 3 * theta**2, 3 * theta**2
     one_off[7] += 100
-    assert gradcheck.check_direction(f, theta, right, rng) < 1e-8
-    assert gradcheck.check_direction(f, theta, one_off, rng) > 1e-3
+    assert differences.check_direction(f, theta, right, rng) < 1e-8
+    assert differences.check_direction(f, theta, one_off, rng) > 1e-3
     np.testing.assert_array_equal(theta, given)
 
 
@@ -122,17 +123,17 @@ def test_check_model_finds_a_wrong_branch(monkeypatch):
     rng = np.random.default_rng(0)
     x, eps = rng.random((3, 1, 28, 28)), rng.standard_normal((2, 3, 4))
     model = make_model("vae", "mlp", 4)
-    assert gradcheck.check_model(model, x, eps, rng=rng) < 1e-7
+    assert differences.check_model(model, x, eps, rng=rng) < 1e-7
     monkeypatch.setattr(
         "tinyvae.models.vae.kl_to_standard_grad", lambda mu, logvar: (mu, 0 * logvar)
     )
-    assert gradcheck.check_model(model, x, eps, rng=rng) > 1e-6
+    assert differences.check_model(model, x, eps, rng=rng) > 1e-6
 
 
 def test_numerical_gradient_of_a_known_function():
     x = np.random.default_rng(0).uniform(1, 2, (3, 2))
     given = x.copy()
-    gradient = gradcheck.numerical_gradient(lambda: (x**3).sum() + x[0, 1], x)
+    gradient = differences.numerical_gradient(lambda: (x**3).sum() + x[0, 1], x)
     expected = 3 * given**2
     expected[0, 1] += 1
     np.testing.assert_allclose(gradient, expected, rtol=1e-9)
@@ -145,7 +146,7 @@ def test_numerical_gradient_of_a_known_function():
 )
 def test_relative_error(a, b, error):
     a, b = np.array(a, dtype=float), np.array(b, dtype=float)
-    assert gradcheck.relative_error(a, b) == gradcheck.relative_error(b, a) == error
+    assert differences.relative_error(a, b) == differences.relative_error(b, a) == error
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
@@ -153,7 +154,7 @@ def test_relative_error_of_what_is_not_finite_is_never_small(value):
     bad, good = np.array([1.0, value]), np.array([1.0, 2.0])
     with np.errstate(invalid="ignore"):
         for a, b in ((bad, good), (good, bad), (bad, bad)):
-            assert not gradcheck.relative_error(a, b) < gradcheck.TOLERANCE
+            assert not differences.relative_error(a, b) < gradcheck.TOLERANCE
 
 
 def test_the_command_checks_everything_and_passes():

@@ -28,7 +28,7 @@ def test_only_backend_imports_cupy():
     sources = {path.relative_to(PACKAGE).as_posix(): path for path in PACKAGE.rglob("*.py")}
     assert len(sources) > 15
     assert [name for name in sources if importing.search(sources[name].read_text())] == [
-        "backend.py"
+        "engine/backend.py"
     ]
 
 

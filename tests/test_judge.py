@@ -7,8 +7,8 @@ from tinyvae.laboratory.judge import Judge
 
 @pytest.fixture(scope="module")
 def data():
-    (images, labels, _), (test, test_labels, _) = load_digits(600, seed=7), load_digits(100, seed=8)
-    return Dataset("digits", images, labels, test, test_labels)
+    (images, labels, _), (test, y_test, _) = load_digits(600, seed=7), load_digits(100, seed=8)
+    return Dataset("digits", images, labels, test, y_test)
 
 
 @pytest.fixture(scope="module")
@@ -17,21 +17,21 @@ def judge(data):
 
 
 def test_it_knows_digits(judge, data):
-    assert judge.accuracy(data.test_images, data.test_labels) > 0.7  # of ten, by chance: 0.1
-    assert judge.accuracy(data.test_images, (data.test_labels + 1) % 10) < 0.1
+    assert judge.accuracy(data.x_test, data.y_test) > 0.7  # of ten, by chance: 0.1
+    assert judge.accuracy(data.x_test, (data.y_test + 1) % 10) < 0.1
 
 
 def test_it_tells_real_images_one_image_and_none(judge, data):
-    real = judge(to_float(data.test_images))
+    real = judge(to_float(data.x_test))
     assert 0 < real["nearest"] < 0.06 and real["confidence"] > 0.5 and real["digits"] > 8
-    one = judge(np.repeat(to_float(data.train_images[:1]), 5, axis=0))
+    one = judge(np.repeat(to_float(data.x_train[:1]), 5, axis=0))
     assert one["nearest"] == pytest.approx(0, abs=1e-6) and one["digits"] < real["digits"] / 2
-    inverted = judge(1 - to_float(data.test_images))
+    inverted = judge(1 - to_float(data.x_test))
     assert inverted["nearest"] > 10 * real["nearest"]
 
 
 def test_the_same_on_any_device(xp, data):
     few = data.head(20)
     on_host, on_device = Judge(few, epochs=1), Judge(few, epochs=1, xp=xp)
-    images = to_float(data.test_images[:10])
+    images = to_float(data.x_test[:10])
     assert on_device(images) == pytest.approx(on_host(images), rel=1e-3)

@@ -15,8 +15,8 @@ import pytest
 from cupy_double import declared
 
 from tinyvae import to_host
-from tinyvae.backend import KERNELS, _compiled, array_module
-from tinyvae.convolution import positions
+from tinyvae.engine.backend import KERNELS, _compiled, array_module
+from tinyvae.engine.convolution import positions
 
 C = {np.float32: "float", np.float64: "double", "int32": "int", "float64": "double"}
 COMPILER = shutil.which("c++")

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import ndtri
 
-from tinyvae.latent import holes, interpolate, quantile_grid
+from tinyvae.training.latent import holes, interpolate, quantile_grid
 
 
 @given(

@@ -20,7 +20,7 @@ from tinyvae import (
     array_module,
     to_host,
 )
-from tinyvae.gradcheck import check_layer
+from tinyvae.engine.differences import check_layer
 
 # Every layer: tinyvae's, PyTorch's, the shape of an input.
 CASES = {

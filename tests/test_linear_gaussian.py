@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinyvae import LearnedGaussian
-from tinyvae.gaussian import kl_to_standard
+from tinyvae.engine.gaussian import kl_to_standard
 from tinyvae.laboratory.linear_gaussian import (
     LinearGaussian,
     exact_elbo,

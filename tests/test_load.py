@@ -38,7 +38,7 @@ def test_fingerprint_depends_on_every_array():
     dataset = small()
     assert dataset.fingerprint == small().fingerprint
     assert len(dataset.fingerprint) == 64 and int(dataset.fingerprint, 16)
-    for field in ("train_images", "train_labels", "test_images", "test_labels"):
+    for field in ("x_train", "y_train", "x_test", "y_test"):
         changed = getattr(dataset, field).copy()
         changed.flat[-1] ^= 1
         assert dataclasses.replace(dataset, **{field: changed}).fingerprint != dataset.fingerprint
@@ -47,20 +47,20 @@ def test_fingerprint_depends_on_every_array():
 
 def test_fingerprint_of_arrays_that_are_views():
     dataset = small()
-    upside_down = dataclasses.replace(dataset, train_images=dataset.train_images[:, :, ::-1])
-    copied = dataclasses.replace(dataset, train_images=upside_down.train_images.copy())
+    upside_down = dataclasses.replace(dataset, x_train=dataset.x_train[:, :, ::-1])
+    copied = dataclasses.replace(dataset, x_train=upside_down.x_train.copy())
     assert upside_down.fingerprint == copied.fingerprint != dataset.fingerprint
 
 
 def test_head_keeps_the_first_training_images():
     dataset = small()
     head = dataset.head(4)
-    np.testing.assert_array_equal(head.train_images, dataset.train_images[:4])
-    np.testing.assert_array_equal(head.train_labels, dataset.train_labels[:4])
-    np.testing.assert_array_equal(head.test_images, dataset.test_images)
-    np.testing.assert_array_equal(head.test_labels, dataset.test_labels)
-    assert head.name == "MNIST" and len(dataset.train_images) == 6
-    assert len(dataset.head(6).train_images) == 6
+    np.testing.assert_array_equal(head.x_train, dataset.x_train[:4])
+    np.testing.assert_array_equal(head.y_train, dataset.y_train[:4])
+    np.testing.assert_array_equal(head.x_test, dataset.x_test)
+    np.testing.assert_array_equal(head.y_test, dataset.y_test)
+    assert head.name == "MNIST" and len(dataset.x_train) == 6
+    assert len(dataset.head(6).x_train) == 6
 
 
 @pytest.mark.parametrize("train_size", [-1, 0, 7])
@@ -103,10 +103,10 @@ def test_digits_do_not_ask_for_mnist(monkeypatch, capsys, fewer_digits):
     mnist_raises(monkeypatch, AssertionError("MNIST was asked for"))
     dataset = load_dataset("digits")
     assert dataset.name == "synthetic digits"
-    assert dataset.train_images.shape == (30, 1, 28, 28) and dataset.train_labels.shape == (30,)
-    assert dataset.test_images.shape == (20, 1, 28, 28) and dataset.test_labels.shape == (20,)
-    assert dataset.train_images.dtype == np.uint8 and dataset.test_labels.dtype == np.int64
-    assert not (dataset.test_images[:, None] == dataset.train_images).all((2, 3, 4)).any()
+    assert dataset.x_train.shape == (30, 1, 28, 28) and dataset.y_train.shape == (30,)
+    assert dataset.x_test.shape == (20, 1, 28, 28) and dataset.y_test.shape == (20,)
+    assert dataset.x_train.dtype == np.uint8 and dataset.y_test.dtype == np.int64
+    assert not (dataset.x_test[:, None] == dataset.x_train).all((2, 3, 4)).any()
     assert load_dataset("digits").fingerprint == dataset.fingerprint
     assert capsys.readouterr() == ("", "")
 

@@ -22,12 +22,12 @@ SEEDS = st.integers(0, 999)
 def test_knn_is_a_vote_of_the_nearest(seed, k):
     rng = np.random.default_rng(seed)
     codes, test = rng.standard_normal((23, 3)), rng.standard_normal((11, 3))
-    labels, test_labels = rng.integers(0, 4, 23), rng.integers(0, 4, 11)
+    labels, y_test = rng.integers(0, 4, 23), rng.integers(0, 4, 11)
     right = 0
-    for code, label in zip(test, test_labels, strict=True):
+    for code, label in zip(test, y_test, strict=True):
         votes = labels[np.argsort(np.linalg.norm(codes - code, axis=1))[:k]].tolist()
         right += label == max(range(4), key=votes.count)  # the smallest of those with most votes
-    assert knn_accuracy(codes, labels, test, test_labels, k) == pytest.approx(right / 11)
+    assert knn_accuracy(codes, labels, test, y_test, k) == pytest.approx(right / 11)
 
 
 @given(seed=SEEDS, n=st.integers(1, 5))

@@ -34,7 +34,7 @@ def contents(monkeypatch):
     rng = np.random.default_rng(0)
     contents, files = {}, {}
     for part, file in mnist.FILES.items():
-        n = 7 if part.startswith("train") else 3
+        n = 7 if part.endswith("train") else 3
         shape = (n, 28, 28) if file.ndim == 3 else (n,)
         pixels = rng.integers(0, 256, shape, dtype=np.uint8)
         content = idx_header(shape) + pixels.tobytes()
@@ -109,10 +109,10 @@ def check(dataset, contents):
         array = getattr(dataset, part)
         assert array.astype(np.uint8).tobytes() == contents[file.name][4 + 4 * file.ndim :]
     assert dataset.name == "MNIST"
-    assert dataset.train_images.shape == (7, 1, 28, 28) and dataset.train_labels.shape == (7,)
-    assert dataset.test_images.shape == (3, 1, 28, 28) and dataset.test_labels.shape == (3,)
-    assert dataset.train_images.dtype == dataset.test_images.dtype == np.uint8
-    assert dataset.train_labels.dtype == dataset.test_labels.dtype == np.int64
+    assert dataset.x_train.shape == (7, 1, 28, 28) and dataset.y_train.shape == (7,)
+    assert dataset.x_test.shape == (3, 1, 28, 28) and dataset.y_test.shape == (3,)
+    assert dataset.x_train.dtype == dataset.x_test.dtype == np.uint8
+    assert dataset.y_train.dtype == dataset.y_test.dtype == np.int64
 
 
 def files_in(folder):
@@ -264,7 +264,7 @@ def test_importing_data_imports_no_downloader():
 @pytest.mark.skipif(not REAL_MNIST, reason="TINYVAE_DATA names no folder with MNIST")
 def test_the_real_one():
     dataset = load_mnist(REAL_MNIST)
-    assert dataset.train_images.shape == (60000, 1, 28, 28)
-    assert dataset.test_images.shape == (10000, 1, 28, 28)
-    assert dataset.train_labels[:10].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]
-    assert np.bincount(dataset.test_labels).min() == 892
+    assert dataset.x_train.shape == (60000, 1, 28, 28)
+    assert dataset.x_test.shape == (10000, 1, 28, 28)
+    assert dataset.y_train[:10].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]
+    assert np.bincount(dataset.y_test).min() == 892

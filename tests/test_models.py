@@ -31,7 +31,8 @@ from tinyvae import (
     make_model,
     to_host,
 )
-from tinyvae.gradcheck import TOLERANCE, check_model, numerical_gradient, relative_error
+from tinyvae.engine.differences import check_model, numerical_gradient, relative_error
+from tinyvae.gradcheck import TOLERANCE
 
 # The value of the loss, from the public encode and decode and SciPy's distributions.
 

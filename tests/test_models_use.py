@@ -44,7 +44,7 @@ def test_layouts(xp, kind, network, likelihood):
     x = np.random.default_rng(0).random((3, 1, 28, 28), dtype=np.float32)
     for code in model.encode(x) if kind == "vae" else [model.encode(x)]:
         assert code.shape == (3, 5)
-    codes = model.codes(x)
+    codes = model.embed(x)
     assert codes.shape == (3, 5)
     for images in (
         model.decode(codes),
@@ -66,7 +66,7 @@ def test_layouts(xp, kind, network, likelihood):
 @each_model
 def test_float64_images_do_not_widen_a_float32_model(xp, kind):
     model, (x, eps) = MODELS[kind](xp=xp, dtype=np.float32), tiny_batch(3)
-    assert model.codes(x).dtype == model.reconstruct(x).dtype == np.float32
+    assert model.embed(x).dtype == model.reconstruct(x).dtype == np.float32
     wide = loss_and_gradient(model, x, eps)
     narrow = loss_and_gradient(model, x.astype(np.float32), eps.astype(np.float32))
     assert wide[0] == narrow[0]
@@ -92,10 +92,10 @@ def test_reconstruct_decodes_the_codes(xp):
     x, _ = tiny_batch(4)
     for build in MODELS.values():
         model = build(xp=xp)
-        expected = to_host(model.decode(model.codes(x)))
+        expected = to_host(model.decode(model.embed(x)))
         np.testing.assert_array_equal(to_host(model.reconstruct(x)), expected)
     vae = tiny_vae(xp=xp)
-    np.testing.assert_array_equal(to_host(vae.codes(x)), to_host(vae.encode(x)[0]))
+    np.testing.assert_array_equal(to_host(vae.embed(x)), to_host(vae.encode(x)[0]))
 
 
 def test_decode_gives_the_mean_of_the_likelihood(xp):
@@ -145,7 +145,7 @@ def test_same_call_same_gradient(xp, kind):
 def in_between(model, x, eps):
     """What replaces the forward that a pending backward would need."""
     calls = {
-        "codes": lambda: model.codes(x),
+        "embed": lambda: model.embed(x),
         "encode": lambda: model.encode(x),
         "decode": lambda: model.decode(np.zeros((len(x), LATENT_DIM))),
         "reconstruct": lambda: model.reconstruct(x),
@@ -191,7 +191,7 @@ def test_images_must_be_floats(kind, dtype):
         r"expected floats of shape \(N, C, H, W\), "
         rf"got {np.dtype(dtype)} of shape \(3, 2, 1, 3\)"
     )
-    for call in (partial(loss_of, model, wrong, eps), partial(model.codes, wrong)):
+    for call in (partial(loss_of, model, wrong, eps), partial(model.embed, wrong)):
         with pytest.raises(ValueError, match=sentence):
             call()
 
@@ -201,7 +201,7 @@ def test_images_must_have_four_axes(kind):
     model, (x, eps) = MODELS[kind](), tiny_batch(3)
     for wrong in (x.reshape(3, PIXELS), x[:, 0], x[..., None]):
         sentence = f"expected floats of shape (N, C, H, W), got float64 of shape {wrong.shape}"
-        for call in (partial(loss_of, model, wrong, eps), partial(model.codes, wrong)):
+        for call in (partial(loss_of, model, wrong, eps), partial(model.embed, wrong)):
             with pytest.raises(ValueError, match=re.escape(sentence)):
                 call()
 

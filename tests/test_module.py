@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from tinyvae import Linear, Sequential, Tanh, to_host
-from tinyvae.module import Module, Parameter
+from tinyvae.engine.module import Module, Parameter
 
 
 class Scaled(Module):

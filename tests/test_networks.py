@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from tinyvae import VAE, Autoencoder, Bernoulli, LearnedGaussian, UserError, make_model, to_host
-from tinyvae.activations import ReLU
-from tinyvae.module import Layer
-from tinyvae.networks import conv_decoder, conv_trunk, mlp_decoder, mlp_trunk
+from tinyvae.engine.activations import ReLU
+from tinyvae.engine.module import Layer
+from tinyvae.models.networks import conv_decoder, conv_trunk, mlp_decoder, mlp_trunk
 
 CODE, IMAGE = (5,), (1, 28, 28)
 

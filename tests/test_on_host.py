@@ -1,10 +1,11 @@
 import numpy as np
 import pytest
 
-from tinyvae import make_model, on_host, to_host
+from tinyvae import make_model, to_host
 from tinyvae.data import to_float
-from tinyvae.evaluation import evaluate
 from tinyvae.laboratory.outliers import scores, strangers
+from tinyvae.training import on_host
+from tinyvae.training.evaluation import evaluate
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (11, 1, 28, 28), dtype=np.uint8)
 
@@ -17,7 +18,7 @@ def small_batches(monkeypatch):
 def test_batches_join_to_what_the_whole_would_be(xp):
     vae = make_model("vae", "mlp", 3).to(xp)
     mu, logvar = (to_host(a) for a in vae.encode(to_float(IMAGES)))
-    codes = on_host.codes(vae, IMAGES)
+    codes = on_host.embed(vae, IMAGES)
     np.testing.assert_allclose(codes, mu, atol=1e-5)
     for part, expected in zip(on_host.posteriors(vae, IMAGES), (mu, logvar), strict=True):
         assert isinstance(part, np.ndarray) and part.shape == (11, 3)
@@ -33,7 +34,7 @@ def test_batches_join_to_what_the_whole_would_be(xp):
 
 def test_log_prob_is_what_evaluation_calls_reconstruction(xp):
     model = make_model("ae", "mlp", 3).to(xp)
-    log_prob = on_host.log_prob(model, IMAGES, on_host.codes(model, IMAGES))
+    log_prob = on_host.log_prob(model, IMAGES, on_host.embed(model, IMAGES))
     assert log_prob.shape == (11,)
     assert -log_prob.mean() == pytest.approx(evaluate(model, IMAGES)["reconstruction"], rel=1e-5)
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinyvae import SGD, Adam, clip_grad_norm, to_host
-from tinyvae.optim import BLOCK
+from tinyvae.engine.optim import BLOCK
 
 SIZE = 2 * BLOCK + 3  # three blocks, the last of them ragged
 STEPS = 4

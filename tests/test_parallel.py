@@ -10,8 +10,9 @@ from short_runs import EVERYTHING, each_run, trainer
 from threadpoolctl import threadpool_info, threadpool_limits
 from toys import each_likelihood, each_model, loss_and_gradient, make, on_host, tiny_batch
 
-from tinyvae import Adam, parallel
-from tinyvae.parallel import DataParallel, Threads
+from tinyvae import Adam
+from tinyvae.training import parallel
+from tinyvae.training.parallel import DataParallel, Threads
 
 COUNTS = (1, 2, 3, 5)
 each_count = pytest.mark.parametrize("count", COUNTS)

@@ -12,7 +12,7 @@ from matplotlib.image import imread
 from matplotlib.patches import Circle
 from matplotlib.text import Text
 
-from tinyvae import plots
+from tinyvae.training import plots
 
 
 def rows(epochs, kl=5.0):
@@ -83,7 +83,7 @@ def test_import_and_drawing_leave_backend_and_pyplot_alone(tmp_path):
 import sys, matplotlib
 matplotlib.rcParams["backend"] = "svg"
 before = dict(matplotlib.rcParams)
-from tinyvae import plots
+from tinyvae.training import plots
 plots.kl_bars([1.0, 0.0], [True, False], {str(tmp_path / "kl.png")!r}, "title")
 assert dict(matplotlib.rcParams) == before
 assert "matplotlib.pyplot" not in sys.modules

@@ -3,8 +3,8 @@
 import pytest
 from short_runs import STEPS, assert_same_run, each_run, trainer
 
-from tinyvae import profile
-from tinyvae.profile import AROUND, STEP, Profile
+from tinyvae.training import profile
+from tinyvae.training.profile import AROUND, STEP, Profile
 
 
 class Clock:

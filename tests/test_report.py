@@ -5,14 +5,14 @@ import numpy as np
 import pytest
 from toys import toy_data
 
-from tinyvae import plots, report
-from tinyvae.config import Config
 from tinyvae.data import binarize, to_float
-from tinyvae.evaluation import evaluate, log_likelihood
-from tinyvae.latent import quantile_grid
-from tinyvae.report import draw_figures, write_metrics
 from tinyvae.rng import generator
-from tinyvae.training import Trainer
+from tinyvae.training import plots, report
+from tinyvae.training.config import Config
+from tinyvae.training.evaluation import evaluate, importance_weighted_bound
+from tinyvae.training.latent import quantile_grid
+from tinyvae.training.report import draw_figures, write_metrics
+from tinyvae.training.trainer import Trainer
 
 DATA = toy_data(40, 30)
 SMALL = {"network": "mlp", "epochs": 1, "batch_size": 20, "seed": 3}
@@ -61,12 +61,12 @@ def test_metrics_of_a_vae(tmp_path, binarization):
     run = trained(tmp_path, latent_dim=3, binarize=binarization)
     metrics = write_metrics(run)
     assert json.loads((tmp_path / "metrics.json").read_text()) == metrics
-    images = binarize(DATA.test_images, binarization, generator(3, "binarize test"))
+    images = binarize(DATA.x_test, binarization, generator(3, "binarize test"))
     assert metrics["test"] == evaluate(run.model, images, seed=3)
     assert metrics["importance_weighted"] == {
         "images": 20,
         "samples": 12,
-        "log_likelihood": log_likelihood(run.model, images[:20], 12, seed=3).mean(),
+        "bound": importance_weighted_bound(run.model, images[:20], 12, seed=3).mean(),
         "elbo": -evaluate(run.model, images[:20], seed=3)["total"],
     }
     assert metrics["dataset"] == "toy squares"
@@ -77,7 +77,7 @@ def test_metrics_of_a_vae(tmp_path, binarization):
 def test_metrics_of_an_autoencoder(tmp_path):
     run = trained(tmp_path, latent_dim=3, model="ae")
     metrics = write_metrics(run)
-    assert metrics["test"] == evaluate(run.model, DATA.test_images, seed=3)
+    assert metrics["test"] == evaluate(run.model, DATA.x_test, seed=3)
     assert "importance_weighted" not in metrics
 
 
@@ -113,8 +113,8 @@ def test_what_the_figures_show(tmp_path, drawn, model):
     """Every picture from the model's public methods."""
     run = trained(tmp_path, latent_dim=5, model=model, binarize="threshold")
     draw_figures(run, write_metrics(run))
-    test = to_float(binarize(DATA.test_images, "threshold"))
-    codes = run.model.codes(test)
+    test = to_float(binarize(DATA.x_test, "threshold"))
+    codes = run.model.embed(test)
 
     assert drawn["loss"]["history"] is run.history
     shown = drawn["reconstructions"]
@@ -134,7 +134,7 @@ def test_what_the_figures_show(tmp_path, drawn, model):
     i, j = sorted(np.argsort(-codes.var(axis=0))[:2])
     scatter = drawn["latent_scatter"]
     np.testing.assert_allclose(scatter["codes"], codes[:, [i, j]], atol=1e-5)
-    np.testing.assert_array_equal(scatter["labels"], DATA.test_labels)
+    np.testing.assert_array_equal(scatter["labels"], DATA.y_test)
     assert scatter["axes_names"] == (f"z[{i}]", f"z[{j}]")
 
 
@@ -142,7 +142,7 @@ def test_the_traversal_moves_the_two_most_active_units(tmp_path, drawn):
     run = trained(tmp_path, latent_dim=5)
     metrics = write_metrics(run)
     draw_figures(run, metrics)
-    codes = run.model.codes(to_float(DATA.test_images))
+    codes = run.model.embed(to_float(DATA.x_test))
     i, j = sorted(np.argsort(-codes.var(axis=0))[:2])
     values, points = quantile_grid(20)
     z = np.zeros((400, 5), np.float32)

@@ -19,8 +19,8 @@ from short_runs import (
 )
 from toys import toy_data
 
-from tinyvae.checkpoint import load_checkpoint
 from tinyvae.errors import UserError
+from tinyvae.training.checkpoint import load_checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +135,7 @@ def test_other_data_are_refused(folders):
     before = (folder / "checkpoint.npz").read_bytes()
     others = [toy_data(50, 30, seed=1), toy_data(60, 20), DATA.head(49)]
     one_pixel = toy_data(50, 30)
-    one_pixel.test_images[-1, 0, -1, -1] ^= 1
+    one_pixel.x_test[-1, 0, -1, -1] ^= 1
     for other in [*others, one_pixel]:
         with pytest.raises(UserError) as error:
             resumed(folder, data=other)

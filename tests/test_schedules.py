@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinyvae import to_host
-from tinyvae.gradcheck import numerical_gradient
-from tinyvae.schedules import (
+from tinyvae.engine.differences import numerical_gradient
+from tinyvae.engine.schedules import (
     constant,
     cyclical_annealing,
     free_bits,

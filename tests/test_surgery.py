@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.stats import multivariate_normal, norm
 
-from tinyvae.gaussian import kl_to_standard
+from tinyvae.engine.gaussian import kl_to_standard
 from tinyvae.laboratory import surgery as module
 from tinyvae.laboratory.surgery import surgery
 

@@ -8,12 +8,12 @@ import pytest
 from short_runs import DATA, EVERYTHING, STEPS, assert_same_run, each_run, trainer
 from toys import toy_data
 
-from tinyvae import training
-from tinyvae.checkpoint import load_checkpoint
-from tinyvae.config import Config
 from tinyvae.data import binarize, to_float
-from tinyvae.evaluation import evaluate
 from tinyvae.rng import generator
+from tinyvae.training import trainer as trainer_module
+from tinyvae.training.checkpoint import load_checkpoint
+from tinyvae.training.config import Config
+from tinyvae.training.evaluation import evaluate
 
 
 @each_run
@@ -39,7 +39,7 @@ def test_folder_of_a_run(folders):
     assert Config(**about["config"]) == run.config
     assert about["dataset"] == "toy squares"
     assert about["dataset_sha256"] == DATA.fingerprint
-    assert (about["train_images"], about["test_images"]) == (50, 30)
+    assert (about["train_examples"], about["test_examples"]) == (50, 30)
     assert about["versions"].keys() == {"tinyvae", "numpy", "python"}
 
     with open(folder / "history.csv", newline="") as file:
@@ -65,8 +65,8 @@ def test_folder_of_a_run(folders):
 def test_a_row_holds_the_test_numbers_of_its_epoch(folders):
     run = trainer(folders(), EVERYTHING | {"epochs": 1})
     run.fit()
-    test_images = binarize(DATA.test_images, "dynamic", generator(0, "binarize test"))
-    expected = evaluate(run.model, test_images, seed=0)
+    x_test = binarize(DATA.x_test, "dynamic", generator(0, "binarize test"))
+    expected = evaluate(run.model, x_test, seed=0)
     (row,) = run.history
     for name in ("total", "reconstruction", "kl", "mse"):
         assert row[f"test_{name}"] == expected[name]
@@ -76,12 +76,12 @@ def test_a_row_holds_the_test_numbers_of_its_epoch(folders):
 
 def test_a_row_of_a_large_data_set_is_measured_on_a_share_of_it(folders, monkeypatch):
     """Evenly spaced test images: one for every 10 that are trained on, but 4 at the least."""
-    monkeypatch.setattr(training, "TRAINED_PER_TEST", 10)
-    monkeypatch.setattr(training, "LEAST", 4)
+    monkeypatch.setattr(trainer_module, "TRAINED_PER_TEST", 10)
+    monkeypatch.setattr(trainer_module, "LEAST", 4)
     for train, every in ((100, 3), (60, 5), (20, 7)):  # 10 of 30 images, 6, and 4
         run = trainer(folders(), {"epochs": 1}, data=toy_data(train, 30))
         run.fit()
-        expected = evaluate(run.model, run.test_images[::every], seed=0)
+        expected = evaluate(run.model, run.x_test[::every], seed=0)
         assert run.history[0]["test_total"] == expected["total"]
 
 
@@ -91,7 +91,7 @@ def test_a_row_holds_the_means_over_all_training_images(folders, epoch):
     settings = EVERYTHING | {"optimizer": "sgd", "lr": 1e-30, "epochs": epoch + 1}
     run = trainer(folders(), settings)
     run.fit()
-    images = binarize(DATA.train_images, "dynamic", generator(0, "binarize", epoch))
+    images = binarize(DATA.x_train, "dynamic", generator(0, "binarize", epoch))
     noise = generator(0, "noise", epoch).standard_normal((2, 50, 3), np.float32)
     loss = run.model.loss(to_float(images), noise)
     row = run.history[epoch]
@@ -133,7 +133,7 @@ def test_each_epoch_has_its_own_order_and_noise(folders):
     images = [np.concatenate([x for x, *_ in calls[i : i + STEPS]]) for i in (0, STEPS)]
     noise = [np.concatenate([eps[0] for _, eps, *_ in calls[i : i + STEPS]]) for i in (0, STEPS)]
     assert (images[0] != images[1]).any() and not np.isin(noise[0], noise[1]).any()
-    expected = np.unique(to_float(DATA.train_images), axis=0)
+    expected = np.unique(to_float(DATA.x_train), axis=0)
     for epoch in images:  # every training image once
         assert len(epoch) == len(expected) == 50
         np.testing.assert_array_equal(np.unique(epoch, axis=0), expected)
@@ -152,7 +152,7 @@ def test_train_and_test_error_are_of_the_same_kind_of_image(folders):
     """On white and black images both, when the model is trained on those."""
     run = trainer(folders(), {"epochs": 1, "binarize": "threshold"})
     run.fit()
-    expected = evaluate(run.model, binarize(DATA.train_images, "threshold"))["mse"]
+    expected = evaluate(run.model, binarize(DATA.x_train, "threshold"))["mse"]
     assert run.history[0]["train_mse"] == pytest.approx(expected, rel=1e-6)
 
 

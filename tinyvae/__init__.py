@@ -1,18 +1,18 @@
 """tinyvae: autoencoders and variational autoencoders, every gradient derived by hand.
 
 What is imported here is the engine and needs NumPy alone; data, training, evaluation and pictures
-are in tinyvae.data, tinyvae.training, tinyvae.evaluation, tinyvae.plots.
+are in tinyvae.data, tinyvae.training.trainer, tinyvae.training.evaluation, tinyvae.training.plots.
 """
 
-from tinyvae.activations import ReLU, Sigmoid, Tanh
-from tinyvae.backend import array_module, get_backend, to_host
+from tinyvae.engine.activations import ReLU, Sigmoid, Tanh
+from tinyvae.engine.backend import array_module, get_backend, to_host
+from tinyvae.engine.layers import Conv2d, ConvTranspose2d, Flatten, Linear, Reshape, Sequential
+from tinyvae.engine.likelihoods import Bernoulli, Gaussian, LearnedGaussian
+from tinyvae.engine.optim import SGD, Adam, clip_grad_norm
 from tinyvae.errors import UserError
-from tinyvae.layers import Conv2d, ConvTranspose2d, Flatten, Linear, Reshape, Sequential
-from tinyvae.likelihoods import Bernoulli, Gaussian, LearnedGaussian
 from tinyvae.models.autoencoder import Autoencoder
+from tinyvae.models.networks import make_model
 from tinyvae.models.vae import VAE, GaussianEncoder
-from tinyvae.networks import make_model
-from tinyvae.optim import SGD, Adam, clip_grad_norm
 
 __version__ = "0.1.0"
 __all__ = [

@@ -2,8 +2,8 @@
 
 import pytest
 
-from tinyvae import plots
 from tinyvae.data import load
+from tinyvae.training import plots
 
 
 @pytest.fixture(autouse=True)

@@ -62,7 +62,7 @@ def test_scores_are_of_sampled_codes_and_known_factors(monkeypatch):
 
 def test_mnist_has_no_factors_to_score(monkeypatch, tmp_path):
     data = toy_data(60, 40)
-    monkeypatch.setattr("tinyvae.experiment.load_data", lambda *_: data)
+    monkeypatch.setattr("tinyvae.laboratory.experiment.load_data", lambda *_: data)
     found = sweep("--epochs", "1", "--seeds", "1")
     assert found["dataset"] == "toy squares"
     assert all("MIG" not in row for row in found["rows"])

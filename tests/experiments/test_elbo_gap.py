@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from examples import elbo_gap
-from tinyvae.config import Config
 from tinyvae.laboratory import quadrature
+from tinyvae.training.config import Config
 
 TOLERANCE = 0.003
 

@@ -5,10 +5,10 @@ import pytest
 from toys import toy_data
 
 from tinyvae import make_model
-from tinyvae.command_line import INTERRUPTED
-from tinyvae.config import Config
 from tinyvae.errors import UserError
-from tinyvae.experiment import experiment_parser, run_experiment, train, train_vae
+from tinyvae.laboratory.experiment import experiment_parser, run_experiment, train, train_vae
+from tinyvae.training.command_line import INTERRUPTED
+from tinyvae.training.config import Config
 
 TINY = Config(network="mlp", latent_dim=2, epochs=2)
 
@@ -23,7 +23,7 @@ def test_an_experiment_gets_its_arguments_its_data_and_its_folder():
     seen = []
 
     def experiment(arguments, data, xp):
-        seen.extend([arguments.seeds, str(arguments.out), len(data.train_images), xp])
+        seen.extend([arguments.seeds, str(arguments.out), len(data.x_train), xp])
         assert arguments.out.is_dir()
 
     assert run(experiment, "--dataset", "digits", "--train-size", "50", "--out", "here/it/is") == 0
@@ -74,7 +74,7 @@ def test_train_returns_what_has_trained_to_the_end(tmp_path, capsys):
 
 
 def test_an_interrupted_training_ends_the_experiment(monkeypatch, capsys):
-    monkeypatch.setattr("tinyvae.training.Trainer.fit", lambda trainer: None)
+    monkeypatch.setattr("tinyvae.training.trainer.Trainer.fit", lambda trainer: None)
     assert run(lambda arguments, data, xp: train(TINY, data, arguments.out), "--dataset", "digits")
     assert run(lambda arguments, data, xp: train(TINY, data, arguments.out)) == INTERRUPTED
     assert "interrupted while training in runs/some-name" in capsys.readouterr().err
@@ -87,7 +87,7 @@ def test_train_vae_takes_the_steps_of_a_trainer(settings, tmp_path, capsys):
     data = toy_data(50, 30)
     trainer = train(config, data, tmp_path)
     model = make_model("vae", "mlp", 3, seed=4)
-    steps = train_vae(model, data.train_images, 2, trainer.beta_at, config.free_bits, 16, seed=4)
+    steps = train_vae(model, data.x_train, 2, trainer.beta_at, config.free_bits, 16, seed=4)
     assert next(steps) == 1
     assert (model.theta != trainer.model.theta).any()
     assert list(steps) == [2]

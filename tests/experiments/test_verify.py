@@ -6,7 +6,7 @@ import reference
 
 from examples import verify
 from tinyvae import Bernoulli
-from tinyvae.config import Config
+from tinyvae.training.config import Config
 
 SEEDS, EPOCHS = range(3), 4
 

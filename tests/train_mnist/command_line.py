@@ -1,8 +1,8 @@
 """The command line in this process, on so few images that a run takes a second."""
 
 from examples import train_mnist
-from tinyvae import report
 from tinyvae.data import load
+from tinyvae.training import report
 
 
 def make_small():

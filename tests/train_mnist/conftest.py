@@ -6,8 +6,8 @@ import pytest
 from command_line import make_small
 
 from examples import train_mnist
-from tinyvae import plots, report
 from tinyvae.data import load
+from tinyvae.training import plots, report
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from short_runs import result
 
-from tinyvae.checkpoint import load_checkpoint
+from tinyvae.training.checkpoint import load_checkpoint
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent

@@ -9,8 +9,8 @@ import pytest
 from command_line import train
 
 from examples import train_mnist
-from tinyvae.checkpoint import load_checkpoint, save_checkpoint
 from tinyvae.data import load
+from tinyvae.training.checkpoint import load_checkpoint, save_checkpoint
 
 
 def one_sentence(capsys, arguments):

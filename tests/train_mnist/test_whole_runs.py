@@ -11,9 +11,9 @@ from command_line import train
 from short_runs import result
 
 from examples import train_mnist
-from tinyvae.checkpoint import load_checkpoint
-from tinyvae.config import Config
 from tinyvae.data import load
+from tinyvae.training.checkpoint import load_checkpoint
+from tinyvae.training.config import Config
 
 ALL_FIGURES = {
     "loss",
@@ -44,7 +44,7 @@ def test_a_vae_from_beginning_to_end(capsys):
     asked = {"epochs": 2, "latent_dim": 3, "batch_size": 64, "seed": 5, "beta": 0.5}
     assert Config(**config["config"]) == Config(network="mlp", **asked)
     assert config["dataset"] == "synthetic digits"
-    assert (config["train_images"], config["test_images"]) == (200, 60)
+    assert (config["train_examples"], config["test_examples"]) == (200, 60)
 
     with open(folder / "history.csv", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -78,7 +78,7 @@ def test_a_vae_from_beginning_to_end(capsys):
         ("negative ELBO", f"{test['total']:.2f}"),
         ("reconstruction", f"{test['reconstruction']:.2f}"),
         ("KL", f"{test['kl']:.2f}"),
-        ("importance-weighted bound", f"{-bound['log_likelihood']:.2f}"),
+        ("importance-weighted bound", f"{-bound['bound']:.2f}"),
         ("squared error per pixel", f"{test['mse']:.4f}"),
         ("active units", f"{test['active_units']} of 3"),
     ):

@@ -5,7 +5,7 @@ Images stay bytes until the last moment, a quarter of their size as numbers.
 
 import numpy as np
 
-from tinyvae.backend import array_module
+from tinyvae.engine.backend import array_module
 from tinyvae.errors import UserError
 from tinyvae.rng import generator
 

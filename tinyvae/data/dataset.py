@@ -17,16 +17,16 @@ class Dataset:
     """Labelled images; name says where they come from and stands on every output."""
 
     name: str
-    train_images: np.ndarray  # (N, 1, 28, 28) uint8
-    train_labels: np.ndarray  # (N,) int64
-    test_images: np.ndarray
-    test_labels: np.ndarray
+    x_train: np.ndarray  # (N, 1, 28, 28) uint8
+    y_train: np.ndarray  # (N,) int64
+    x_test: np.ndarray
+    y_test: np.ndarray
 
     @cached_property
     def fingerprint(self):
         """The SHA-256 of all bytes of the four arrays, in hexadecimal: tells data sets apart."""
         digest = hashlib.sha256()
-        for array in (self.train_images, self.train_labels, self.test_images, self.test_labels):
+        for array in (self.x_train, self.y_train, self.x_test, self.y_test):
             digest.update(np.ascontiguousarray(array))
         return digest.hexdigest()
 
@@ -35,7 +35,7 @@ class Dataset:
 
         Raises UserError for a size below 1 or above the number of training images.
         """
-        have = len(self.train_images)
+        have = len(self.x_train)
         if not 1 <= train_size <= have:
             raise UserError(
                 f"expected a training size from 1 to {have}, the number of training images in "
@@ -43,6 +43,6 @@ class Dataset:
             )
         return replace(
             self,
-            train_images=self.train_images[:train_size],
-            train_labels=self.train_labels[:train_size],
+            x_train=self.x_train[:train_size],
+            y_train=self.y_train[:train_size],
         )

@@ -36,6 +36,6 @@ def load_dataset(name="auto", data_dir=None):
 
 
 def _synthetic_digits():
-    train_images, train_labels, _ = load_digits(DIGITS_TRAIN, seed=0)
-    test_images, test_labels, _ = load_digits(DIGITS_TEST, seed=1)
-    return Dataset("synthetic digits", train_images, train_labels, test_images, test_labels)
+    x_train, y_train, _ = load_digits(DIGITS_TRAIN, seed=0)
+    x_test, y_test, _ = load_digits(DIGITS_TEST, seed=1)
+    return Dataset("synthetic digits", x_train, y_train, x_test, y_test)

@@ -29,25 +29,25 @@ class MnistFile(NamedTuple):
 
 
 FILES = {
-    "train_images": MnistFile(
+    "x_train": MnistFile(
         "train-images-idx3-ubyte",
         3,
         "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
         "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
     ),
-    "train_labels": MnistFile(
+    "y_train": MnistFile(
         "train-labels-idx1-ubyte",
         1,
         "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
         "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
     ),
-    "test_images": MnistFile(
+    "x_test": MnistFile(
         "t10k-images-idx3-ubyte",
         3,
         "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
         "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
     ),
-    "test_labels": MnistFile(
+    "y_test": MnistFile(
         "t10k-labels-idx1-ubyte",
         1,
         "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
@@ -73,10 +73,10 @@ def load_mnist(data_dir=None):
     arrays = {part: _read_verified(paths[part], file) for part, file in FILES.items()}
     return Dataset(
         "MNIST",
-        train_images=arrays["train_images"][:, None],
-        train_labels=arrays["train_labels"].astype(np.int64),
-        test_images=arrays["test_images"][:, None],
-        test_labels=arrays["test_labels"].astype(np.int64),
+        x_train=arrays["x_train"][:, None],
+        y_train=arrays["y_train"].astype(np.int64),
+        x_test=arrays["x_test"][:, None],
+        y_test=arrays["y_test"].astype(np.int64),
     )
 
 

@@ -6,9 +6,9 @@ digits that it draws.
 
 import numpy as np
 
-from tinyvae import on_host
 from tinyvae.data.batches import to_float
 from tinyvae.data.digits import load_digits
+from tinyvae.training import on_host
 
 DIGITS = 5000  # whose factors are known
 AMOUNTS = np.linspace(-2, 2, 9)  # in standard deviations of the attribute among them
@@ -60,8 +60,8 @@ def arithmetic(model, images):
     """
     digits, labels, factors = load_digits(DIGITS, seed=2)
     known = np.stack([factors[name] for name in ATTRIBUTES], axis=1)
-    directions = attribute_vectors(on_host.codes(model, digits), labels, known)
-    codes, numbers, pictures = on_host.codes(model, images), {}, {}
+    directions = attribute_vectors(on_host.embed(model, digits), labels, known)
+    codes, numbers, pictures = on_host.embed(model, images), {}, {}
     for (name, measure), factor, direction in zip(
         ATTRIBUTES.items(), known.T, directions, strict=True
     ):

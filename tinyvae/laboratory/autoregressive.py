@@ -3,10 +3,10 @@
 It makes a decoder as strong as one likes; examples/posterior_collapse.py shows what comes of it.
 """
 
-from tinyvae.backend import array_module
-from tinyvae.layers import Conv2d, Linear, ReLU, Sequential
-from tinyvae.likelihoods import Bernoulli
-from tinyvae.module import Module
+from tinyvae.engine.backend import array_module
+from tinyvae.engine.layers import Conv2d, Linear, ReLU, Sequential
+from tinyvae.engine.likelihoods import Bernoulli
+from tinyvae.engine.module import Module
 
 
 class AutoregressiveBernoulli(Module):
@@ -16,7 +16,7 @@ class AutoregressiveBernoulli(Module):
     context is a line of pixels x_{d-reach}, ..., x_{d-1} through `width` filters and ReLU, added
     up, with the same weights for all d, and zeros before the first pixel. By the chain rule of
     probability p(x|z) sums to 1 over all binary images. It is the smallest case of the
-    decoder of Gulrajani et al. 2017, PixelVAE. Shapes as in tinyvae.likelihoods, x (D, 1, N).
+    decoder of Gulrajani et al. 2017, PixelVAE. Shapes as in engine.likelihoods, x (D, 1, N).
     """
 
     def __init__(self, reach, width, *, rng):

@@ -3,7 +3,7 @@
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
-from tinyvae.plots import BLUE, GREY, VERMILION, WIDTH, mosaic, page, show
+from tinyvae.training.plots import BLUE, GREY, VERMILION, WIDTH, mosaic, page, show
 
 MISTAKE = {"color": VERMILION, "marker": "s", "ls": "--"}
 RIGHT = {"color": BLUE, "marker": "o"}

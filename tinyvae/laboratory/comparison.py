@@ -6,13 +6,13 @@ have no distribution around them from which to draw.
 
 import numpy as np
 
-from tinyvae import on_host
 from tinyvae.data.batches import to_float
-from tinyvae.evaluation import evaluate
 from tinyvae.laboratory.measures import distance_to_prior, knn_accuracy, smoothness, standardize
-from tinyvae.latent import holes, interpolate
 from tinyvae.models.vae import VAE
 from tinyvae.rng import generator
+from tinyvae.training import on_host
+from tinyvae.training.evaluation import evaluate
+from tinyvae.training.latent import holes, interpolate
 
 COUNT = 1000  # images decoded at each kind of place
 BEYOND = 2  # times as far from the mean of the codes as a code
@@ -21,8 +21,8 @@ PATHS, STEPS = 200, 50  # interpolations between random test images, and images 
 
 def measure(model, data, judge, seed=0):
     """The numbers of a model, {row: number}, on the test images of a Dataset; judge: its Judge."""
-    rng, test = generator(seed, "comparison"), data.test_images
-    codes = on_host.codes(model, test)
+    rng, test = generator(seed, "comparison"), data.x_test
+    codes = on_host.embed(model, test)
     drawn = on_host.draws(model, test, rng) if isinstance(model, VAE) else codes
     numbers = {
         "squared error per pixel": evaluate(model, test, seed)["mse"],
@@ -35,13 +35,13 @@ def measure(model, data, judge, seed=0):
     ends = codes[rng.permutation(len(codes))[: 2 * PATHS]].reshape(PATHS, 2, -1)
     walks = np.stack([interpolate(a, b, STEPS) for a, b in ends])
     length, worst = smoothness(on_host.decode(model, walks))
-    known = on_host.codes(model, data.train_images)
+    known = on_host.embed(model, data.x_train)
     numbers |= {
         "codes to N(0, I)": distance_to_prior(drawn),
         "codes to N(0, I), standardized": distance_to_prior(standardize(drawn)),
         "interpolation: length": length,
         "interpolation: worst step": worst,
-        "k-NN accuracy": knn_accuracy(known, data.train_labels, codes, data.test_labels),
+        "k-NN accuracy": knn_accuracy(known, data.y_train, codes, data.y_test),
     }
     return {row: float(number) for row, number in numbers.items()}
 
@@ -60,7 +60,7 @@ def places(codes, rng):
 
 def references(data, judge, latent_dim):
     """What the same measures say of real images, and of codes that are draws from the prior."""
-    test, labels = data.test_images, data.test_labels
+    test, labels = data.x_test, data.y_test
     prior = generator(0, "prior").standard_normal((len(test), latent_dim))
     numbers = {
         f"real test images: {what}": number

@@ -24,8 +24,8 @@ import math
 
 import numpy as np
 
-from tinyvae.backend import array_module, to_host
-from tinyvae.gaussian import log_density, log_density_grad, reparameterize_backward
+from tinyvae.engine.backend import array_module, to_host
+from tinyvae.engine.gaussian import log_density, log_density_grad, reparameterize_backward
 from tinyvae.models.base import as_vectors, batch_first
 
 CODES = 100_000  # decoded at a time: bounds the memory

@@ -15,7 +15,7 @@ Integrands are smooth in log t, and the trapezoidal rule is then exact to roundi
 
 import numpy as np
 
-from tinyvae.backend import to_host
+from tinyvae.engine.backend import to_host
 from tinyvae.laboratory.estimators import gradient_of_q
 
 STEP = 0.25  # in log t

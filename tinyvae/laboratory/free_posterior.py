@@ -9,10 +9,10 @@ import copy
 
 import numpy as np
 
-from tinyvae.backend import array_module, to_host
+from tinyvae.engine.backend import array_module, to_host
+from tinyvae.engine.module import Module, Parameter
+from tinyvae.engine.optim import Adam
 from tinyvae.laboratory import quadrature
-from tinyvae.module import Module, Parameter
-from tinyvae.optim import Adam
 from tinyvae.rng import generator
 
 

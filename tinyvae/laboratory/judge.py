@@ -8,13 +8,13 @@ import numpy as np
 from scipy.special import entr
 
 from tinyvae.data.batches import minibatches, to_float
+from tinyvae.engine.layers import Linear, Sequential
+from tinyvae.engine.optim import Adam
 from tinyvae.laboratory.measures import distance_to_nearest
-from tinyvae.layers import Linear, Sequential
 from tinyvae.models.classifier import Classifier
-from tinyvae.networks import CONV_FEATURES, conv_trunk
-from tinyvae.on_host import in_batches
-from tinyvae.optim import Adam
+from tinyvae.models.networks import CONV_FEATURES, conv_trunk
 from tinyvae.rng import generator
+from tinyvae.training.on_host import in_batches
 
 CLASSES = 10
 
@@ -23,7 +23,7 @@ class Judge:
     """Knows the training images of a Dataset, and a classifier trained on them for some epochs."""
 
     def __init__(self, data, epochs, xp=np, seed=0):
-        self.real = to_float(data.train_images)
+        self.real = to_float(data.x_train)
         self.classifier = train_classifier(data, epochs, xp, seed)
 
     def accuracy(self, images, labels):
@@ -55,7 +55,7 @@ def train_classifier(data, epochs, xp=np, seed=0):
     network = Sequential(conv_trunk(rng), Linear(CONV_FEATURES, CLASSES, rng=rng))
     classifier = Classifier(network).to(xp)
     optimizer = Adam(classifier)
-    images, labels = xp.asarray(data.train_images), xp.asarray(data.train_labels)
+    images, labels = xp.asarray(data.x_train), xp.asarray(data.y_train)
     for epoch in range(epochs):
         for index in minibatches(len(images), 128, seed, epoch, xp):
             classifier.loss(to_float(images[index]), labels[index])

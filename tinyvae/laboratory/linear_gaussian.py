@@ -14,14 +14,14 @@ import numpy as np
 from scipy.linalg import hadamard
 from scipy.stats import multivariate_normal
 
-from tinyvae.backend import to_host
 from tinyvae.data.batches import minibatches
+from tinyvae.engine.backend import to_host
+from tinyvae.engine.gaussian import kl_to_standard
+from tinyvae.engine.layers import Flatten, Linear, Reshape, Sequential
+from tinyvae.engine.likelihoods import Gaussian
+from tinyvae.engine.optim import Adam
 from tinyvae.errors import UserError
-from tinyvae.gaussian import kl_to_standard
-from tinyvae.layers import Flatten, Linear, Reshape, Sequential
-from tinyvae.likelihoods import Gaussian
 from tinyvae.models.vae import VAE, GaussianEncoder
-from tinyvae.optim import Adam
 from tinyvae.rng import generator
 
 CHUNK = 1000  # images measured at a time: bounds the memory

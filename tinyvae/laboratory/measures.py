@@ -14,14 +14,14 @@ from tinyvae.rng import generator
 CHUNK = 500  # images compared with all real ones at a time: bounds the memory
 
 
-def knn_accuracy(codes, labels, test_codes, test_labels, k=10):
+def knn_accuracy(codes, labels, test_codes, y_test, k=10):
     """The share of test codes whose label most of their k nearest codes have.
 
     Equally many votes go to the smaller label. Cover and Hart 1967.
     """
     _, nearest = cKDTree(codes).query(test_codes, k)  # (N, k)
     votes = labels[nearest.reshape(len(test_codes), k)][:, :, None] == np.arange(labels.max() + 1)
-    return float((votes.sum(axis=1).argmax(axis=1) == test_labels).mean())
+    return float((votes.sum(axis=1).argmax(axis=1) == y_test).mean())
 
 
 def distance_to_prior(codes, directions=200, seed=0):

@@ -7,19 +7,19 @@ know?"; Serra et al. 2020, "Input complexity and out-of-distribution detection".
 
 import numpy as np
 
-from tinyvae import on_host
 from tinyvae.data.batches import to_float
 from tinyvae.data.digits import load_digits
-from tinyvae.evaluation import log_likelihood
 from tinyvae.laboratory.measures import roc_auc
+from tinyvae.training import on_host
+from tinyvae.training.evaluation import importance_weighted_bound
 
 COUNT = 1000  # images of each kind
 
 
 def noticed(vae, data, rng):
     """How well two scores tell test digits of a Dataset from others: {others: {score: AUC}}."""
-    familiar, test = scores(vae, data.test_images[:COUNT]), data.test_images[-COUNT:]
-    others = {"training digits": data.train_images[:COUNT], "other test digits": test}
+    familiar, test = scores(vae, data.x_test[:COUNT]), data.x_test[-COUNT:]
+    others = {"training digits": data.x_train[:COUNT], "other test digits": test}
     others["synthetic digits"], _, _ = load_digits(COUNT, seed=2)
     return {
         name: {score: roc_auc(familiar[score], s) for score, s in scores(vae, images).items()}
@@ -47,8 +47,8 @@ def scores(vae, images, seed=0):
     negative ELBO: in nats, one draw of z each; reconstruction error: squared, per pixel, of the
     mean image of the mean code.
     """
-    error = on_host.decode(vae, on_host.codes(vae, images)) - to_float(images)
+    error = on_host.decode(vae, on_host.embed(vae, images)) - to_float(images)
     return {
-        "negative ELBO": -log_likelihood(vae, images, samples=1, seed=seed),
+        "negative ELBO": -importance_weighted_bound(vae, images, samples=1, seed=seed),
         "reconstruction error": (error**2).mean(axis=(1, 2, 3)),
     }

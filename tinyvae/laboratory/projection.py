@@ -6,13 +6,13 @@ that no code explains, and pixels that are missing come back.
 
 import numpy as np
 
-from tinyvae.activations import Sigmoid
-from tinyvae.backend import array_module, to_host
-from tinyvae.layers import Sequential
-from tinyvae.likelihoods import Gaussian
+from tinyvae.engine.activations import Sigmoid
+from tinyvae.engine.backend import array_module, to_host
+from tinyvae.engine.layers import Sequential
+from tinyvae.engine.likelihoods import Gaussian
+from tinyvae.engine.module import Module, Parameter
+from tinyvae.engine.optim import Adam
 from tinyvae.models.base import as_vectors, batch_first, batch_last
-from tinyvae.module import Module, Parameter
-from tinyvae.optim import Adam
 
 
 class Codes(Module):
@@ -54,7 +54,7 @@ def repair(vae, images, damaged, seen, noise=0.0):
     error is that of the missing ones; where all are seen, that of all. noise: the standard
     deviation of Gaussian noise that was added to the damaged ones, whose likelihood is then known.
     """
-    start = vae.codes(damaged)
+    start = vae.embed(damaged)
     network, likelihood = vae.decoder, vae.likelihood
     if noise:
         network, likelihood = Sequential(vae.decoder, Sigmoid()), Gaussian(noise**2)

@@ -14,8 +14,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import log_softmax, logsumexp, softmax
 
-from tinyvae.backend import array_module, to_host
-from tinyvae.gaussian import log_density
+from tinyvae.engine.backend import array_module, to_host
+from tinyvae.engine.gaussian import log_density
 from tinyvae.models.base import as_vectors, batch_last
 
 RADIUS = 6.0  # the look at the prior: outside this square it has a mass of 4e-9

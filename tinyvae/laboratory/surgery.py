@@ -13,7 +13,7 @@ import math
 import numpy as np
 from scipy.special import logsumexp
 
-from tinyvae.gaussian import kl_to_standard, log_density, reparameterize
+from tinyvae.engine.gaussian import kl_to_standard, log_density, reparameterize
 
 CHUNK = 1 << 22  # numbers in memory at a time
 

@@ -5,7 +5,7 @@ Nothing says where codes lie, so a code drawn at random is nobody's: that is wha
 
 import numpy as np
 
-from tinyvae.backend import array_module
+from tinyvae.engine.backend import array_module
 from tinyvae.models.base import Loss, Model, as_vectors, batch_first
 
 
@@ -20,7 +20,7 @@ class Autoencoder(Model):
         """Images (N, C, H, W) in [0, 1] -> codes (N, L)."""
         return batch_first(self._encode(self._inward(x, "N", "C", "H", "W")))
 
-    def codes(self, x):
+    def embed(self, x):
         """The same, by the name that all models share."""
         return self.encode(x)
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from tinyvae import schedules
-from tinyvae.backend import array_module
-from tinyvae.module import Module
+from tinyvae.engine import schedules
+from tinyvae.engine.backend import array_module
+from tinyvae.engine.module import Module
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,13 +62,13 @@ class Model(Module):
         """Codes z (N, L) -> the mean images of p(x|z), (N, C, H, W)."""
         return batch_first(self.likelihood.mean(self._decode(self._inward(z, "N", "L"))))
 
-    def codes(self, x):
+    def embed(self, x):
         """Images (N, C, H, W) -> one code for each, (N, L)."""
         raise NotImplementedError
 
     def reconstruct(self, x):
         """Images (N, C, H, W) -> the mean images of p(x | z = codes(x)), (N, C, H, W)."""
-        return self.decode(self.codes(x))
+        return self.decode(self.embed(x))
 
     def sample(self, n, rng):
         """n mean images of codes drawn from N(0, I) by the NumPy generator rng."""

@@ -5,9 +5,9 @@ The experiments have one judge what a decoder draws: is it a digit, and which?
 
 import numpy as np
 
-from tinyvae.backend import array_module
+from tinyvae.engine.backend import array_module
+from tinyvae.engine.module import Module
 from tinyvae.models.base import batch_first, batch_last
-from tinyvae.module import Module
 
 
 def log_softmax(logits):

@@ -6,17 +6,17 @@ the negative ELBO, Kingma and Welling 2014, eq. 3 and 7; docs/elbo.md derives it
 
 import numpy as np
 
-from tinyvae.backend import array_module
-from tinyvae.gaussian import (
+from tinyvae.engine.backend import array_module
+from tinyvae.engine.gaussian import (
     kl_to_standard,
     kl_to_standard_grad,
     log_density,
     reparameterize,
     reparameterize_backward,
 )
-from tinyvae.layers import Linear
+from tinyvae.engine.layers import Linear
+from tinyvae.engine.module import Module
 from tinyvae.models.base import Loss, Model, as_vectors, batch_first
-from tinyvae.module import Module
 
 
 class GaussianEncoder(Module):
@@ -52,7 +52,7 @@ class VAE(Model):
         mu, logvar = self._encode(self._inward(x, "N", "C", "H", "W"))
         return batch_first(mu), batch_first(logvar)
 
-    def codes(self, x):
+    def embed(self, x):
         """Images (N, C, H, W) -> the means mu of q(z|x), (N, L)."""
         return self.encode(x)[0]
 

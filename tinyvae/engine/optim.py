@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 
-from tinyvae.backend import array_module, fused
+from tinyvae.engine.backend import array_module, fused
 
 # NumPy updates theta in blocks that stay in the cache (docs/performance.md says what it buys).
 BLOCK = 1 << 18
@@ -21,7 +21,7 @@ class SGD:
         self.state = {"velocity": array_module(model.theta).zeros_like(model.theta)}
 
     def step(self, run=map):
-        """Change theta. run: the builtin map, or that of a tinyvae.parallel.Threads."""
+        """Change theta. run: the builtin map, or that of a tinyvae.training.parallel.Threads."""
 
         def update(theta, grad, velocity):
             velocity *= self.momentum
@@ -47,7 +47,7 @@ class Adam:
         }
 
     def step(self, run=map):
-        """Change theta. run: the builtin map, or that of a tinyvae.parallel.Threads."""
+        """Change theta. run: the builtin map, or that of a tinyvae.training.parallel.Threads."""
         self.state["step"] += 1
         t, (beta1, beta2) = int(self.state["step"]), self.betas
         # The means are m^ = mean1 M and v^ = mean2 V, corrected for starting at zero. All scalars

@@ -2,17 +2,17 @@
 
 import numpy as np
 
-from tinyvae.backend import array_module, to_host
 from tinyvae.data.batches import to_float
-from tinyvae.gaussian import reparameterize
+from tinyvae.engine.backend import array_module, to_host
+from tinyvae.engine.gaussian import reparameterize
 from tinyvae.models.base import as_vectors, batch_last
 
 BATCH = 500
 
 
-def codes(model, images):
+def embed(model, images):
     """uint8 images (N, C, H, W) -> the codes of a model, (N, L); of a VAE the means of q(z|x)."""
-    return in_batches(model, lambda x: model.codes(to_float(x)), images)
+    return in_batches(model, lambda x: model.embed(to_float(x)), images)
 
 
 def draws(vae, images, rng):

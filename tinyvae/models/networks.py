@@ -4,10 +4,10 @@ A trunk turns images into features; a decoder turns codes into what the likeliho
 means. Every network draws its initial weights from `rng`, in the order of its layers.
 """
 
-from tinyvae.activations import ReLU
+from tinyvae.engine.activations import ReLU
+from tinyvae.engine.layers import Conv2d, ConvTranspose2d, Flatten, Linear, Reshape, Sequential
+from tinyvae.engine.likelihoods import Bernoulli, LearnedGaussian
 from tinyvae.errors import UserError
-from tinyvae.layers import Conv2d, ConvTranspose2d, Flatten, Linear, Reshape, Sequential
-from tinyvae.likelihoods import Bernoulli, LearnedGaussian
 from tinyvae.models.autoencoder import Autoencoder
 from tinyvae.models.vae import VAE, GaussianEncoder
 from tinyvae.rng import generator

@@ -7,8 +7,8 @@ the clock. Each counts its own time only, without that of those it calls.
 import time
 from collections import defaultdict
 
-from tinyvae.layers import Sequential
-from tinyvae.module import Layer
+from tinyvae.engine.layers import Sequential
+from tinyvae.engine.module import Layer
 
 STEP, AROUND = "all of a step", "all around the steps"  # the two groups of rows, and their sums
 

@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from tinyvae.backend import array_module, fused
+from tinyvae.engine.backend import array_module, fused
 
 LOG_2PI = math.log(2 * math.pi)
 

@@ -4,7 +4,7 @@ A schedule is a function from the number of steps done to the weight. Everything
 posterior collapse, or for a chosen rate: see docs/elbo.md.
 """
 
-from tinyvae.backend import array_module
+from tinyvae.engine.backend import array_module
 
 
 def constant(beta):

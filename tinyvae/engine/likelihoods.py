@@ -8,10 +8,10 @@ import math
 
 import numpy as np
 
-from tinyvae import gaussian
-from tinyvae.activations import SIGMOID, sigmoid
-from tinyvae.backend import array_module, fused
-from tinyvae.module import Module, Parameter
+from tinyvae.engine import gaussian
+from tinyvae.engine.activations import SIGMOID, sigmoid
+from tinyvae.engine.backend import array_module, fused
+from tinyvae.engine.module import Module, Parameter
 
 
 class Bernoulli(Module):

@@ -15,19 +15,19 @@ import numpy as np
 from tqdm import tqdm
 
 import tinyvae
-from tinyvae.backend import array_module, to_host
-from tinyvae.checkpoint import save_checkpoint, write_atomically, write_json
 from tinyvae.data.batches import binarize, minibatches, to_float
-from tinyvae.diagnosis import all_finite, collapse_warning, first_not_finite
+from tinyvae.engine.backend import array_module, to_host
+from tinyvae.engine.optim import SGD, Adam
+from tinyvae.engine.schedules import constant, linear_annealing
 from tinyvae.errors import UserError
-from tinyvae.evaluation import evaluate
-from tinyvae.interrupt import interrupt_flag
+from tinyvae.models.networks import make_model
 from tinyvae.models.vae import VAE
-from tinyvae.networks import make_model
-from tinyvae.optim import SGD, Adam
-from tinyvae.parallel import DataParallel, Threads
 from tinyvae.rng import generator
-from tinyvae.schedules import constant, linear_annealing
+from tinyvae.training.checkpoint import save_checkpoint, write_atomically, write_json
+from tinyvae.training.diagnosis import all_finite, collapse_warning, first_not_finite
+from tinyvae.training.evaluation import evaluate
+from tinyvae.training.interrupt import interrupt_flag
+from tinyvae.training.parallel import DataParallel, Threads
 
 # A row of history is measured on one test image for every 40 images that are trained on, and on one
 # training image for every 240, so that it takes some 3% of an epoch; but on at least 100 of each.
@@ -55,11 +55,11 @@ class Trainer:
         self.optimizer = optimizers[config.optimizer](self.model, lr=config.lr)
         self.threads = Threads((config.threads or THREADS[config.network]) if xp is np else 1)
         self.parallel = DataParallel(self.model, self.threads)
-        self.train_images = None  # as bytes: see _upload_images
-        self.test_images = xp.asarray(
-            binarize(data.test_images, config.binarize, generator(config.seed, "binarize test"))
+        self.x_train = None  # as bytes: see _upload_images
+        self.x_test = xp.asarray(
+            binarize(data.x_test, config.binarize, generator(config.seed, "binarize test"))
         )
-        self.steps_per_epoch = -(-len(data.train_images) // config.batch_size)
+        self.steps_per_epoch = -(-len(data.x_train) // config.batch_size)
         anneal_steps = config.kl_anneal * self.steps_per_epoch
         self.beta_at = (
             linear_annealing(config.beta, anneal_steps) if anneal_steps else constant(config.beta)
@@ -95,7 +95,7 @@ class Trainer:
     def _run_epoch(self, interrupted):
         """Do the steps of the epoch that are still to be done; all of them: add its row."""
         start = time.perf_counter() - self.seconds
-        n = len(self.data.train_images)
+        n = len(self.data.x_train)
         epoch, done = divmod(self.step, self.steps_per_epoch)
         self._upload_images(epoch)
         eps, batches = self._draw(epoch)
@@ -131,7 +131,7 @@ class Trainer:
         each minibatch: where it begins in this order, and which images it takes.
         """
         config, seed = self.config, self.config.seed
-        xp, n = array_module(self.model.theta), len(self.data.train_images)
+        xp, n = array_module(self.model.theta), len(self.data.x_train)
         batches = list(minibatches(n, config.batch_size, seed, epoch, xp))
         eps = None
         if isinstance(self.model, VAE):
@@ -142,13 +142,13 @@ class Trainer:
 
     def _upload_images(self, epoch):
         """To the model's device, once; in every epoch anew if they are binarized by chance."""
-        if self.train_images is None or self.config.binarize == "dynamic":
+        if self.x_train is None or self.config.binarize == "dynamic":
             rng = generator(self.config.seed, "binarize", epoch)
-            images = binarize(self.data.train_images, self.config.binarize, rng)
-            self.train_images = array_module(self.model.theta).asarray(images)
+            images = binarize(self.data.x_train, self.config.binarize, rng)
+            self.x_train = array_module(self.model.theta).asarray(images)
 
     def _minibatch(self, eps, first, index):
-        x = to_float(self.train_images[index])
+        x = to_float(self.x_train[index])
         return x, None if eps is None else eps[:, first : first + len(index)]
 
     def _train_step(self, x, eps):
@@ -187,16 +187,14 @@ class Trainer:
 
     def _end_epoch(self, epoch, start):
         """Add the epoch's row: train is the mean during the epoch, test the model after it."""
-        n = len(self.train_images)
+        n = len(self.x_train)
         train = self.sums / n
         probe = evaluate(
-            self.model, _spread(self.train_images, n // TRAINED_PER_PROBE), self.config.seed
+            self.model, _spread(self.x_train, n // TRAINED_PER_PROBE), self.config.seed
         )
-        test = evaluate(
-            self.model, _spread(self.test_images, n // TRAINED_PER_TEST), self.config.seed
-        )
+        test = evaluate(self.model, _spread(self.x_test, n // TRAINED_PER_TEST), self.config.seed)
         if not math.isfinite(test["total"]):
-            raise self._diverged(lambda: evaluate(self.model, self.test_images[:1]))
+            raise self._diverged(lambda: evaluate(self.model, self.x_test[:1]))
         row = {
             "dataset": self.data.name,
             "epoch": epoch,
@@ -270,8 +268,8 @@ class Trainer:
             "config": asdict(self.config),
             "dataset": self.data.name,
             "dataset_sha256": self.data.fingerprint,
-            "train_images": len(self.data.train_images),
-            "test_images": len(self.data.test_images),
+            "train_examples": len(self.data.x_train),
+            "test_examples": len(self.data.x_test),
             "versions": {
                 "tinyvae": tinyvae.__version__,
                 "numpy": np.__version__,

@@ -13,7 +13,7 @@ from itertools import product
 
 import numpy as np
 
-from tinyvae.backend import array_module, fused
+from tinyvae.engine.backend import array_module, fused
 
 
 def output_size(size, kernel, stride, padding):

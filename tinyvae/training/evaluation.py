@@ -8,8 +8,8 @@ import math
 
 import numpy as np
 
-from tinyvae.backend import array_module, to_host
 from tinyvae.data.batches import to_float
+from tinyvae.engine.backend import array_module, to_host
 from tinyvae.models.vae import VAE
 from tinyvae.rng import generator
 
@@ -35,7 +35,7 @@ def evaluate(model, images, seed=0, batch_size=200):
         loss = model.loss(x, eps[:, batch]) if isinstance(model, VAE) else model.loss(x)
         reconstruction += len(x) * float(loss.reconstruction)
         kl += len(x) * to_host(loss.kl)
-        codes.append(model.codes(x))
+        codes.append(model.embed(x))
         error = model.decode(codes[-1]) - x
         squared += float((error * error).mean(axis=(1, 2, 3)).sum(dtype=np.float64))
     variance = np.concatenate([to_host(code) for code in codes]).var(axis=0, dtype=np.float64)
@@ -50,7 +50,7 @@ def evaluate(model, images, seed=0, batch_size=200):
     }
 
 
-def log_likelihood(model, images, samples, seed=0, batch_size=100):
+def importance_weighted_bound(model, images, samples, seed=0, batch_size=100):
     """The importance-weighted bound on log p(x) of a VAE, (N,), from `samples` draws an image.
 
     log of the mean of p(x, z) / q(z|x), z ~ q: between the ELBO (samples = 1) and log p(x), and

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 
 from tinyvae.data.batches import BINARIZATIONS
 from tinyvae.errors import UserError
-from tinyvae.networks import LIKELIHOODS, MODELS, NETWORKS
+from tinyvae.models.networks import LIKELIHOODS, MODELS, NETWORKS
 
 CHOICES = {
     "model": MODELS,

@@ -8,7 +8,7 @@ import copy
 
 import numpy as np
 
-from tinyvae.backend import array_module, to_host
+from tinyvae.engine.backend import array_module, to_host
 
 
 class Parameter:

@@ -2,14 +2,14 @@
 
 import numpy as np
 
-from tinyvae import on_host, plots
-from tinyvae.backend import to_host
-from tinyvae.checkpoint import write_json
 from tinyvae.data.batches import to_float
-from tinyvae.evaluation import ACTIVE_VARIANCE, evaluate, log_likelihood
-from tinyvae.latent import interpolate, quantile_grid
+from tinyvae.engine.backend import to_host
 from tinyvae.models.vae import VAE
 from tinyvae.rng import generator
+from tinyvae.training import on_host, plots
+from tinyvae.training.checkpoint import write_json
+from tinyvae.training.evaluation import ACTIVE_VARIANCE, evaluate, importance_weighted_bound
+from tinyvae.training.latent import interpolate, quantile_grid
 
 LIKELIHOOD_IMAGES = 1000  # importance sampling costs this many images times
 LIKELIHOOD_SAMPLES = 100  # so many samples: a decoding each
@@ -17,7 +17,7 @@ LIKELIHOOD_SAMPLES = 100  # so many samples: a decoding each
 
 def write_metrics(trainer):
     """Write metrics.json, the final numbers on the test images, and return what it holds."""
-    model, images, seed = trainer.model, trainer.test_images, trainer.config.seed
+    model, images, seed = trainer.model, trainer.x_test, trainer.config.seed
     metrics = trainer.about() | {
         "epochs_done": trainer.step // trainer.steps_per_epoch,
         "test": evaluate(model, images, seed),
@@ -27,7 +27,7 @@ def write_metrics(trainer):
         metrics["importance_weighted"] = {
             "images": len(some),
             "samples": LIKELIHOOD_SAMPLES,
-            "log_likelihood": float(log_likelihood(model, some, LIKELIHOOD_SAMPLES, seed).mean()),
+            "bound": float(importance_weighted_bound(model, some, LIKELIHOOD_SAMPLES, seed).mean()),
             "elbo": -evaluate(model, some, seed)["total"],  # of the same images
         }
     write_json(trainer.folder / "metrics.json", metrics)
@@ -41,8 +41,8 @@ def draw_figures(trainer, metrics):
     model, data, config = trainer.model, trainer.data, trainer.config
     named = f"{config.model.upper()}, {config.network}, z = {config.latent_dim}, {data.name}"
     rng = generator(config.seed, "figures")
-    images = to_host(trainer.test_images[:5000])
-    test, codes = to_float(images), on_host.codes(model, images)
+    images = to_host(trainer.x_test[:5000])
+    test, codes = to_float(images), on_host.embed(model, images)
 
     if trainer.history:
         plots.loss_curves(trainer.history, folder / "loss.png", f"Learning: {named}")
@@ -62,7 +62,7 @@ def draw_figures(trainer, metrics):
     if config.latent_dim >= 2:
         i, j = plane = np.sort(np.argsort(-codes.var(axis=0))[:2])  # the two most active
         axes = (f"z[{i}]", f"z[{j}]")
-        labels = data.test_labels[: len(codes)]
+        labels = data.y_test[: len(codes)]
         plots.latent_scatter(
             codes[:, plane], labels, folder / "latent_scatter.png", f"Codes: {named}", axes
         )

@@ -12,10 +12,10 @@ from functools import lru_cache
 
 import numpy as np
 
-from tinyvae.activations import ReLU, add_bias
-from tinyvae.backend import array_module
-from tinyvae.convolution import patches, patches_adjoint, positions, product_with_patches
-from tinyvae.module import Layer, Parameter
+from tinyvae.engine.activations import ReLU, add_bias
+from tinyvae.engine.backend import array_module
+from tinyvae.engine.convolution import patches, patches_adjoint, positions, product_with_patches
+from tinyvae.engine.module import Layer, Parameter
 
 
 class Linear(Layer):

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
-from tinyvae.backend import get_backend
-from tinyvae.command_line import Parser, exit_code, load_data
 from tinyvae.data import minibatches, to_float
-from tinyvae.optim import Adam
+from tinyvae.engine.backend import get_backend
+from tinyvae.engine.optim import Adam
 from tinyvae.rng import generator
-from tinyvae.training import Trainer
+from tinyvae.training.command_line import Parser, exit_code, load_data
+from tinyvae.training.trainer import Trainer
 
 
 def experiment_parser(doc, name):

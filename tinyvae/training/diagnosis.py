@@ -2,8 +2,8 @@
 
 from contextlib import contextmanager
 
-from tinyvae.backend import array_module
-from tinyvae.module import Layer
+from tinyvae.engine.backend import array_module
+from tinyvae.engine.module import Layer
 
 COLLAPSED_KL = 0.1  # nats in a latent dimension
 

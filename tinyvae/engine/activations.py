@@ -7,8 +7,8 @@ import math
 
 import numpy as np
 
-from tinyvae.backend import array_module, fused
-from tinyvae.module import Layer
+from tinyvae.engine.backend import array_module, fused
+from tinyvae.engine.module import Layer
 
 
 class ReLU(Layer):

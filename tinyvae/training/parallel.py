@@ -10,7 +10,7 @@ from threading import Thread
 
 from threadpoolctl import threadpool_limits
 
-from tinyvae.backend import array_module
+from tinyvae.engine.backend import array_module
 from tinyvae.models.base import Loss
 
 
