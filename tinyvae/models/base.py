@@ -50,9 +50,9 @@ class Model(Module):
 
     `terms` computes the loss terms, `terms_backward` takes their gradients back to the parameters,
     and `metrics` computes what else evaluation reports.
-    `loss` and `backward`, the pair that people call, follow from them. The inner pair exists because
-    a batch may be computed in parts: free bits look at the mean KL of the whole batch, so every part
-    must have its terms before any part can begin its backward.
+    `loss` and `backward`, the pair that people call, follow from them. The inner pair exists
+    because a batch may be computed in parts: free bits look at the mean KL of the whole batch, so
+    every part must have its terms before any part can begin its backward.
 
     The inputs of `terms`, `loss` and `log_weights` are, in this order: the examples x (N, ...); the
     noise eps (S, N, noise_dim) ~ N(0, 1) for S samples of z, if noise_dim > 0; the labels (N,), if
@@ -109,8 +109,8 @@ class Model(Module):
         saved, self._saved = self._saved, None
         if saved is None:
             raise RuntimeError(
-                f"{type(self).__name__}.backward: call loss first, once for every backward, and call "
-                "no other method of the model in between"
+                f"{type(self).__name__}.backward: call loss first, once for every backward, and "
+                "call no other method of the model in between"
             )
         return saved
 

@@ -1,7 +1,7 @@
 """The networks that models are made of, built from the shape of an example.
 
-A trunk turns examples into features. A decoder turns codes into what the likelihood takes: logits or
-means. Every network draws its initial weights from `rng`, in the order of its layers.
+A trunk turns examples into features. A decoder turns codes into what the likelihood takes: logits
+or means. Every network draws its initial weights from `rng`, in the order of its layers.
 """
 
 import math
@@ -27,8 +27,8 @@ class ConvNetworks:
     def __init__(self, shape, hidden, rng):
         if len(shape) != 3 or min(shape[1:]) < SMALLEST:
             raise UserError(
-                f"--network conv takes images of at least {SMALLEST}x{SMALLEST} pixels, got examples "
-                f"of shape {shape}; use --network mlp"
+                f"--network conv takes images of at least {SMALLEST}x{SMALLEST} pixels, got "
+                f"examples of shape {shape}; use --network mlp"
             )
         self.shape, self.rng = shape, rng
         self.half = tuple(-(-size // 2) for size in shape[1:])  # (H/2, W/2), rounded up
@@ -38,9 +38,7 @@ class ConvNetworks:
         """(C, H, W, N) -> (32, H/2, W/2, N) -> (64, H/4, W/4, N) -> (256, N)."""
         (first, second), rng = CHANNELS, self.rng
         return Sequential(
-            Conv2d(
-                self.shape[0], first, 3, stride=2, padding=1, rng=rng, needs_input_grad=False
-            ),
+            Conv2d(self.shape[0], first, 3, stride=2, padding=1, rng=rng, needs_input_grad=False),
             ReLU(inplace=True),
             Conv2d(first, second, 3, stride=2, padding=1, rng=rng),
             ReLU(inplace=True),

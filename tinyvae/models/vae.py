@@ -114,7 +114,7 @@ class VAE(EncoderDecoder):
         # kl = mean over the batch of KL_d, for each latent dimension d
         dkl = (dterms["kl"] / n).astype(mu.dtype)[:, None]  # (L, 1)
         dkl_dmu, dkl_dlogvar = kl_to_standard_grad(mu, logvar)  # (L, N)
-        # All samples of an example share mu and logvar, and the KL reads them too: gradients add up.
+        # All samples of an example share mu and logvar, and the KL reads them too: add up.
         dmu = _sum_samples(dmu) + dkl * dkl_dmu  # (L, N)
         dlogvar = _sum_samples(dlogvar) + dkl * dkl_dlogvar
         # mu, logvar = encoder(x)
@@ -124,7 +124,8 @@ class VAE(EncoderDecoder):
         """log p(x, z) - log q(z|x), (S, N), for x (N, ...) and noise eps (S, N, L).
 
         Each is an unbiased estimate of the ELBO. The log of the mean over S of their exponentials
-        is an estimate of the importance-weighted bound: Burda, Grosse and Salakhutdinov 2016, eq. 8.
+        is an estimate of the importance-weighted bound: Burda, Grosse and Salakhutdinov 2016,
+        eq. 8.
         """
         _, mu, logvar, _, z, _, log_px = self._forward(x, eps)
         zero = array_module(z).zeros_like(z)

@@ -66,11 +66,9 @@ def evaluate(model, x, labels=None, *, seed=0, batch_size=200):
 
 
 def _r2(error, x):
-    """1 - squared error / variance of each column of x (N, D); None for a column without variance."""
+    """1 - squared error / variance of each column of x (N, D); None where the variance is 0."""
     variation = len(x) * x.var(axis=0)
-    return [
-        1 - float(e / v) if v > 0 else None for e, v in zip(error, variation, strict=True)
-    ]
+    return [1 - float(e / v) if v > 0 else None for e, v in zip(error, variation, strict=True)]
 
 
 def importance_weighted_bound(model, x, samples, labels=None, *, seed=0, batch_size=100):

@@ -1,4 +1,4 @@
-"""A batch in parts, one thread for each part: the gradient is the sum of the gradients of the parts.
+"""A batch in parts, one thread for each part: its gradient is the sum of the parts' gradients.
 
 NumPy releases Python's lock while it computes, so the threads work at the same time in every layer.
 Without threads only the matrix products use more than one core.
@@ -91,7 +91,7 @@ class DataParallel:
         self.replicas = [model, *(model.replica() for _ in range(threads.count - 1))]
 
     def gradient(self, *inputs, beta=1.0, free_bits=0.0):
-        """The Loss of a batch, as from model.loss; sets the model's `grad`, as its backward does."""
+        """The Loss of a batch, as model.loss returns it; sets the model's `grad`, as backward."""
         xp, n, run = array_module(inputs[0]), len(inputs[0]), self.threads.map
         replicas = self.replicas[:n]  # one example makes one part
         # The noise (S, N, ...) has its batch axis second.

@@ -1,4 +1,4 @@
-"""The program behind examples/train_mnist.py and examples/train.py: from arguments to a run folder."""
+"""The program of examples/train_mnist.py and examples/train.py: from arguments to a run folder."""
 
 import argparse
 from dataclasses import fields, replace
@@ -33,8 +33,8 @@ MODEL_SETTINGS = {  # of make_model: type, choices, help
     "likelihood": (
         str,
         LIKELIHOODS,
-        "what the decoder's output means; gaussian learns one sigma for all pixels, or one for each "
-        "column of a table (default: bernoulli for images, gaussian for tables)",
+        "what the decoder's output means; gaussian learns one sigma for all pixels, or one for "
+        "each column of a table (default: bernoulli for images, gaussian for tables)",
     ),
 }
 HELP = {  # of Config
@@ -94,7 +94,7 @@ def parse_arguments(doc, dataset, argv):
         "--out",
         type=Path,
         metavar="DIR",
-        help="folder to write (default: runs/<model>-<network>-z<latent>, after the name of a file)",
+        help="folder to write (default: runs/<model>-<network>-z<latent>)",
     )
     parser.add_argument("--resume", type=Path, metavar="RUN", help="folder of a run to go on with")
     parser.add_argument(
@@ -181,8 +181,8 @@ def run(given, dataset):
     print(f"computing with {xp.__name__} {xp.__version__} on {device_name(xp)}")
     shape = " x ".join(map(str, data.shape))
     print(
-        f"data set: {data.name}, {len(data.x_train)} training and {len(data.x_test)} test examples, "
-        f"each {f'{shape} columns' if data.is_table else shape}; --network {settings['network']}, "
+        f"data set: {data.name}, {len(data.x_train)} training and {len(data.x_test)} test examples,"
+        f" each {f'{shape} columns' if data.is_table else shape}; --network {settings['network']}, "
         f"--likelihood {settings['likelihood']}"
     )
     if data.mean is not None:

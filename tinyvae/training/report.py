@@ -71,7 +71,9 @@ def draw_figures(trainer, metrics):
     folder = trainer.folder / "figures"
     folder.mkdir(parents=True, exist_ok=True)
     model, data, settings = trainer.model, trainer.data, trainer.model.settings
-    kind = f"{settings['model'].upper()}, {settings['network']}" if settings else type(model).__name__
+    kind = type(model).__name__
+    if settings:
+        kind = f"{settings['model'].upper()}, {settings['network']}"
     named = f"{kind}, z = {model.latent_dim}, {data.name}"
     rng = generator(trainer.config.seed, "figures")
     x = to_host(trainer.x_test[:SHOWN])

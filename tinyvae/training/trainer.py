@@ -1,7 +1,7 @@
 """The training loop: epochs of steps, a row of history for each epoch, a checkpoint after it.
 
-The optimizer's state is saved with the weights, and all chance is a function of (seed, epoch). So on
-one machine a resumed run ends bit for bit where an uninterrupted run ends.
+The optimizer's state is saved with the weights, and all chance is a function of (seed, epoch). So
+on one machine a resumed run ends bit for bit where an uninterrupted run ends.
 """
 
 import csv
