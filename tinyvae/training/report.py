@@ -12,6 +12,7 @@ from tinyvae.training.latent import interpolate, quantile_grid
 
 BOUND_EXAMPLES = 1000  # the importance-weighted bound decodes this many examples
 BOUND_SAMPLES = 100  # this many times
+LABELS = {"kl": "KL"}  # of loss terms; other terms are shown by their names
 SHOWN = 5000  # test examples in the scatter and the histograms
 
 
@@ -47,7 +48,7 @@ def loss_lines(trainer, metrics):
     yield model.objective, f"{test['total']:.2f}", note
     if len(model.term_names) > 1:
         for name in model.term_names:
-            yield plots.term_label(name), f"{test[name]:.2f}", ""
+            yield LABELS.get(name, name), f"{test[name]:.2f}", ""
     if "importance_weighted" in metrics:
         bound = metrics["importance_weighted"]
         yield (
