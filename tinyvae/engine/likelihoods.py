@@ -15,7 +15,6 @@ from tinyvae.engine.module import Module, Parameter
 
 
 class Bernoulli(Module):
-    support = (0.0, 1.0)
     """Each pixel is 1 with probability sigmoid(logit); the decoder's output is the logits.
 
     Stable for every logit. For grey levels x in [0, 1] this is not a density but the cross-entropy
@@ -59,7 +58,6 @@ def _bernoulli_backward(x, logits, dlog_prob):
 
 
 class Gaussian(Module):
-    support = (-math.inf, math.inf)
     """Each pixel is N(mean, sigma^2) with a fixed sigma^2; the decoder's output is the mean."""
 
     def __init__(self, sigma2=1.0):

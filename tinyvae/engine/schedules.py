@@ -41,4 +41,4 @@ def free_bits_grad(kl, floor):
     For all dimensions the number 1 if floor = 0, even where kl_d has reached 0.
     """
     # max(floor, kl_d)
-    return (kl >= floor).astype(kl.dtype)
+    return (kl > floor).astype(kl.dtype) if floor > 0 else 1.0
