@@ -35,11 +35,11 @@ def contents(monkeypatch):
     contents, files = {}, {}
     for part, file in mnist.FILES.items():
         n = 7 if part.endswith("train") else 3
-        shape = (n, 28, 28) if file.ndim == 3 else (n,)
+        shape = (n, *file.shape[1:])
         pixels = rng.integers(0, 256, shape, dtype=np.uint8)
         content = idx_header(shape) + pixels.tobytes()
         contents[file.name] = content
-        files[part] = MnistFile(file.name, file.ndim, sha256(content), sha256(published(content)))
+        files[part] = MnistFile(file.name, shape, sha256(content), sha256(published(content)))
     monkeypatch.setattr(mnist, "FILES", files)
     return contents
 
@@ -107,7 +107,7 @@ def check(dataset, contents):
     """The data set is the one in these files."""
     for part, file in mnist.FILES.items():
         array = getattr(dataset, part)
-        assert array.astype(np.uint8).tobytes() == contents[file.name][4 + 4 * file.ndim :]
+        assert array.astype(np.uint8).tobytes() == contents[file.name][4 + 4 * len(file.shape) :]
     assert dataset.name == "MNIST"
     assert dataset.x_train.shape == (7, 1, 28, 28) and dataset.y_train.shape == (7,)
     assert dataset.x_test.shape == (3, 1, 28, 28) and dataset.y_test.shape == (3,)
