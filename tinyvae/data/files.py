@@ -48,8 +48,8 @@ def _read_folder(folder, name):
     if not os.access(folder, os.R_OK | os.X_OK):
         raise UserError(permission_denied(folder))
     found = find_idx(folder)
-    whole = [(place, prefix, parts) for place, prefix, parts in found if len(parts) == len(KEYS)]
-    nearest = [(place, prefix, parts) for place, prefix, parts in whole if place == whole[0][0]]
+    whole = [group for group in found if len(group[2]) == len(KEYS)]
+    nearest = [group for group in whole if group[0].count(os.sep) == whole[0][0].count(os.sep)]
     if not nearest:
         parts = sorted({part for _, _, parts in found for part in parts})
         raise UserError(
@@ -61,8 +61,8 @@ def _read_folder(folder, name):
     if len(nearest) > 1:
         raise UserError(
             f"{folder}: expected the IDX files of one data set, found "
-            f"{', '.join(prefix or 'one without a prefix' for _, prefix, _ in nearest)}; move the "
-            f"four files of one data set into a folder of their own"
+            f"{', '.join(os.path.join(place, prefix) for place, prefix, _ in nearest)}; name a "
+            f"folder that has only the four files of one"
         )
     paths = {part: paths[0] for part, paths in nearest[0][2].items()}
     arrays = {part: read_idx(paths[part], 3 if part.startswith("x") else 1) for part in KEYS}
