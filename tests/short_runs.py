@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 from toys import toy_data
 
+from tinyvae import make_model
 from tinyvae.training.checkpoint import load_checkpoint
 from tinyvae.training.config import Config
 from tinyvae.training.trainer import Trainer
 
+MODEL_SETTINGS = {"model", "network", "latent_dim", "likelihood", "hidden"}
 DATA = toy_data(50, 30)  # with batches of 16: three whole ones and a ragged one of 2
 STEPS = 4  # an epoch
 SMALL = {"network": "mlp", "latent_dim": 3, "epochs": 3, "batch_size": 16}
@@ -27,7 +29,12 @@ each_run = pytest.mark.parametrize("settings", RUNS.values(), ids=RUNS)
 
 
 def trainer(folder, settings=None, xp=np, data=DATA):
-    return Trainer(Config(**(SMALL | (settings or {}))), data, folder, xp)
+    """settings: of make_model and of Config; the seed is the seed of both."""
+    settings = SMALL | (settings or {})
+    of_model = {name: settings.pop(name) for name in MODEL_SETTINGS & settings.keys()}
+    config = Config(**settings)
+    model = make_model(**of_model, shape=data.shape, seed=config.seed).to(xp)
+    return Trainer(model, data, config, folder)
 
 
 def resumed(folder, settings=None, xp=np, data=DATA):

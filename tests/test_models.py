@@ -81,7 +81,9 @@ def test_loss_of_the_autoencoder_by_hand(xp, likelihood):
     loss = model.loss(x)
     assert float(loss.total) == pytest.approx(expected, rel=1e-12)
     assert float(loss.reconstruction) == pytest.approx(expected, rel=1e-12)
-    assert loss.kl.shape == (0,)
+    assert loss.terms.keys() == loss.dterms.keys() == {"reconstruction"}
+    with pytest.raises(AttributeError, match="this loss has the terms reconstruction, not kl"):
+        _ = loss.kl
 
 
 @each_likelihood

@@ -49,15 +49,19 @@ def test_layouts(xp, kind, network, likelihood):
     for images in (
         model.decode(codes),
         model.reconstruct(x),
+        model.draw(codes, np.random.default_rng(0)),
         model.sample(3, np.random.default_rng(0)),
+        model.sample_means(3, np.random.default_rng(0)),
     ):
         assert images.shape == x.shape
         assert images.dtype == np.float32
         assert array_module(images) is xp
     loss = model.loss(x, np.zeros((2, 3, 5), np.float32)) if kind == "vae" else model.loss(x)
     assert loss.total.shape == loss.reconstruction.shape == ()
-    assert loss.kl.shape == ((5,) if kind == "vae" else (0,))
-    parts = (loss.total, loss.reconstruction, loss.kl)
+    assert tuple(loss.terms) == model.term_names
+    if kind == "vae":
+        assert loss.kl.shape == (5,)
+    parts = (loss.total, *loss.terms.values())
     assert {part.dtype for part in parts} == {np.dtype(np.float64)}
     model.backward()
     assert model.theta.dtype == model.grad.dtype == np.float32
@@ -106,12 +110,19 @@ def test_decode_gives_the_mean_of_the_likelihood(xp):
 
 
 @each_model
-def test_sample_depends_on_the_generator_alone(xp, kind):
-    model = MODELS[kind](xp=xp)
-    images = to_host(model.sample(5, generator(1, "test")))
-    np.testing.assert_array_equal(images, to_host(model.sample(5, generator(1, "test"))))
-    assert (images != to_host(model.sample(5, generator(2, "test")))).any()
+@pytest.mark.parametrize("method", ["sample", "sample_means"])
+def test_sample_depends_on_the_generator_alone(xp, kind, method):
+    sample = getattr(MODELS[kind]("gaussian", xp), method)
+    images = to_host(sample(5, generator(1, "test")))
+    np.testing.assert_array_equal(images, to_host(sample(5, generator(1, "test"))))
+    assert (images != to_host(sample(5, generator(2, "test")))).any()
     assert len(np.unique(images.reshape(5, -1), axis=0)) == 5
+
+
+@each_model
+def test_sample_means_are_the_means_of_codes_from_the_prior(xp, kind):
+    model = MODELS[kind](xp=xp)
+    images = to_host(model.sample_means(5, generator(1, "test")))
     z = generator(1, "test").standard_normal((5, LATENT_DIM), np.float32)
     np.testing.assert_array_equal(images, to_host(model.decode(z)))
 
@@ -149,9 +160,12 @@ def in_between(model, x, eps):
         "encode": lambda: model.encode(x),
         "decode": lambda: model.decode(np.zeros((len(x), LATENT_DIM))),
         "reconstruct": lambda: model.reconstruct(x),
+        "draw": lambda: model.draw(np.zeros((len(x), LATENT_DIM)), np.random.default_rng(0)),
         "sample": lambda: model.sample(len(x), np.random.default_rng(0)),
+        "sample_means": lambda: model.sample_means(len(x), np.random.default_rng(0)),
+        "terms": lambda: model.terms(*model.inputs(x, eps)),  # the terms alone are not a loss
     }
-    if isinstance(model, VAE):
+    if model.log_weights:
         calls["log_weights"] = lambda: model.log_weights(x, eps)
     return calls
 
@@ -188,7 +202,7 @@ def test_images_must_be_floats(kind, dtype):
     model, (x, eps) = MODELS[kind](), tiny_batch(3)
     wrong = (x > 0.5).astype(dtype)
     sentence = (
-        r"expected floats of shape \(N, C, H, W\), "
+        r"expected floats of shape \(N, D\) or \(N, C, H, W\) with N >= 1, "
         rf"got {np.dtype(dtype)} of shape \(3, 2, 1, 3\)"
     )
     for call in (partial(loss_of, model, wrong, eps), partial(model.embed, wrong)):
@@ -197,10 +211,13 @@ def test_images_must_be_floats(kind, dtype):
 
 
 @each_model
-def test_images_must_have_four_axes(kind):
+def test_examples_must_be_images_or_vectors(kind):
     model, (x, eps) = MODELS[kind](), tiny_batch(3)
-    for wrong in (x.reshape(3, PIXELS), x[:, 0], x[..., None]):
-        sentence = f"expected floats of shape (N, C, H, W), got float64 of shape {wrong.shape}"
+    for wrong in (x[:, 0], x[..., None], x.ravel(), x[:0]):
+        sentence = (
+            "expected floats of shape (N, D) or (N, C, H, W) with N >= 1, "
+            f"got float64 of shape {wrong.shape}"
+        )
         for call in (partial(loss_of, model, wrong, eps), partial(model.embed, wrong)):
             with pytest.raises(ValueError, match=re.escape(sentence)):
                 call()
@@ -209,9 +226,9 @@ def test_images_must_have_four_axes(kind):
 @each_model
 def test_codes_must_be_float_vectors(kind):
     model = MODELS[kind]()
-    with pytest.raises(ValueError, match=r"floats of shape \(N, L\), got float64 of shape \(3,\)"):
+    with pytest.raises(ValueError, match=r"floats of shape \(N, L\) .*got float64 of shape \(3,\)"):
         model.decode(np.zeros(LATENT_DIM))
-    with pytest.raises(ValueError, match=r"floats of shape \(N, L\), got int64 of shape \(2, 3\)"):
+    with pytest.raises(ValueError, match=r"floats of shape \(N, L\) .*got int64 of shape \(2, 3\)"):
         model.decode(np.zeros((2, LATENT_DIM), np.int64))
     with pytest.raises(ValueError, match="in_features = 3, got shape"):
         model.decode(np.zeros((2, LATENT_DIM + 1)))
@@ -250,9 +267,9 @@ def test_images_of_another_size_are_refused(kind):
 def test_a_decoder_of_another_size_is_refused(kind, decoded):
     rng, (x, eps) = np.random.default_rng(0), tiny_batch(3)
     model = MODELS[kind]()
-    layers = (Linear(LATENT_DIM, decoded, rng=rng), Reshape(1, 1, decoded))
-    model.decoder = Sequential(*layers).to(np, np.float64)
-    sentence = rf"the decoder gives \(1, 1, {decoded}\) for images of \(2, 1, 3\)"
+    model.decoder = Sequential(Linear(LATENT_DIM, decoded, rng=rng), Reshape(1, 1, decoded))
+    model.to(np, np.float64)
+    sentence = rf"the decoder gives \(1, 1, {decoded}\) for examples of \(2, 1, 3\)"
     with pytest.raises(ValueError, match=sentence):
         loss_of(model, x, eps)
 

@@ -110,9 +110,9 @@ def training_losses(run):
     """Train, and return the arguments of the gradient of every step."""
     gradient, calls = run.parallel.gradient, []
 
-    def noted(x, eps, beta, free_bits):
+    def noted(x, eps, *, beta, free_bits):
         calls.append((x.copy(), eps.copy(), beta, free_bits))
-        return gradient(x, eps, beta, free_bits)
+        return gradient(x, eps, beta=beta, free_bits=free_bits)
 
     run.parallel.gradient = noted
     run.fit()

@@ -70,7 +70,7 @@ each_model = pytest.mark.parametrize("kind", MODELS)
 
 
 def loss_of(model, x, eps, **options):
-    return model.loss(x, eps, **options) if isinstance(model, VAE) else model.loss(x)
+    return model.loss(*model.inputs(x, eps), **options)
 
 
 def loss_and_gradient(model, x, eps, **options):

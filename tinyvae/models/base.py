@@ -59,6 +59,7 @@ class Model(Module):
     wants_labels.
     """
 
+    shape = None  # of an example; None: whatever the layers take
     term_names = ()  # of the loss terms; they become the columns of history.csv
     objective = "loss"  # what the sum of the terms is called
     noise_dim = 0  # how many standard normal numbers one sample of one example takes
@@ -118,11 +119,13 @@ class Model(Module):
         """Call before the layers run: they are about to forget the batch of the last loss."""
         self._saved = self._dterms = None
 
-    def _to_engine(self, x, axes="(N, D) or (N, C, H, W)"):
-        """x with the batch last, contiguous, on the model's device and of its dtype."""
-        if x.ndim < 2 or len(x) < 1 or x.dtype.kind != "f":
+    def _to_engine(self, x):
+        """Examples with the batch last, contiguous, on the model's device and of its dtype."""
+        _require_floats(x, (2, 4), "(N, D) or (N, C, H, W)")
+        if self.shape not in (None, x.shape[1:]):
             raise ValueError(
-                f"expected floats of shape {axes} with N >= 1, got {x.dtype} of shape {x.shape}"
+                f"the model takes examples of shape {self.shape}, got {x.shape[1:]}; convert them, "
+                "or make a model for this shape"
             )
         return batch_last(x, self.theta)
 
@@ -170,12 +173,11 @@ class EncoderDecoder(Model):
 
     def decode(self, z):
         """Codes z (N, L) -> the means of p(x|z), (N, ...)."""
-        return batch_first(self.likelihood.mean(self._decode(self._to_engine(z, "(N, L)"))))
+        return batch_first(self.likelihood.mean(self._outputs(z)))
 
     def draw(self, z, rng):
         """Codes z (N, L) -> a draw from each p(x|z), (N, ...), by the NumPy generator rng."""
-        output = self._decode(self._to_engine(z, "(N, L)"))
-        return batch_first(self.likelihood.sample(output, rng))
+        return batch_first(self.likelihood.sample(self._outputs(z), rng))
 
     def reconstruct(self, x):
         """Examples x (N, ...) -> the means of p(x | z = embed(x)), (N, ...)."""
@@ -188,6 +190,11 @@ class EncoderDecoder(Model):
     def sample_means(self, n, rng):
         """The means of p(x|z) for n codes z ~ N(0, I): the usual pictures, without pixel noise."""
         return self.decode(self._draw_codes(n, rng))
+
+    def _outputs(self, z):
+        """Codes z (N, L) -> the decoder's output (..., N)."""
+        _require_floats(z, (2,), "(N, L)")
+        return self._decode(batch_last(z, self.theta))
 
     def _draw_codes(self, n, rng):
         return rng.standard_normal((n, self.latent_dim), dtype=np.float32)
@@ -207,6 +214,13 @@ def require_same_size(output, x):
         raise ValueError(
             f"the decoder gives {output.shape[:-1]} for examples of {x.shape[:-1]}: "
             "both must be equal"
+        )
+
+
+def _require_floats(x, ndims, axes):
+    if x.ndim not in ndims or len(x) < 1 or x.dtype.kind != "f":
+        raise ValueError(
+            f"expected floats of shape {axes} with N >= 1, got {x.dtype} of shape {x.shape}"
         )
 
 

@@ -55,6 +55,7 @@ def make_model(
         raise UserError(f"shape must be (C, H, W) or (D,), got {shape}")
     networks = NETWORKS[network](shape, hidden, generator(seed, "init"))
     built = MODELS[model].build(networks, latent_dim, LIKELIHOODS[likelihood](shape))
+    built.shape = shape
     built.settings = {
         "model": model,
         "network": network,

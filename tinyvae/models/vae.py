@@ -69,12 +69,12 @@ class VAE(EncoderDecoder):
 
     def _forward(self, x, eps):
         """From x and eps, batch first, to what loss and gradient need, batch last."""
-        if eps.ndim != 3 or len(eps) < 1 or eps.shape[1:] != (len(x), self.latent_dim):
+        x, xp = self._to_engine(x), array_module(self.theta)
+        if eps.ndim != 3 or len(eps) < 1 or eps.shape[1:] != (x.shape[-1], self.latent_dim):
             raise ValueError(
-                f"eps must be (samples >= 1, {len(x)}, {self.latent_dim}), got {eps.shape}"
+                f"eps must be (samples >= 1, {x.shape[-1]}, {self.latent_dim}), got {eps.shape}"
             )
         samples, n, latent_dim = eps.shape
-        x, xp = self._to_engine(x), array_module(self.theta)
         eps = xp.moveaxis(xp.asarray(eps, dtype=self.theta.dtype), -1, 0)  # (L, S, N)
 
         mu, logvar = self._encode(x)  # (L, N)

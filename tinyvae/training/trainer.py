@@ -69,6 +69,11 @@ class Trainer:
         self.folder = None if folder is None else Path(folder)
         config, xp = self.config, array_module(model.theta)
         config.require_fits(model)
+        if model.shape not in (None, data.shape):
+            raise UserError(
+                f"the model takes examples of shape {model.shape}, but {data.name} has examples of "
+                f"shape {data.shape}; make the model with shape={data.shape}"
+            )
         if model.wants_labels and data.y_train is None:
             raise UserError(f"the model learns from labels, but {data.name} has none; give labels")
         data.require_range(*model.support)
