@@ -54,7 +54,7 @@ def test_backward_of_a_whole_classifier():
     classifier.backward()
 
     def loss():
-        return classifier.loss(x, labels)
+        return classifier.loss(x, labels).total
 
     assert check_direction(loss, classifier.theta, classifier.grad.copy(), rng) < 1e-7
 
@@ -67,9 +67,11 @@ def test_loss_and_probabilities_agree(xp):
     assert p.shape == (7, 4) and p.dtype == np.float32
     np.testing.assert_allclose(p.sum(axis=1), 1, rtol=1e-5)
     expected = -np.log(p[np.arange(7), labels]).mean()
-    assert float(classifier.loss(x, labels)) == pytest.approx(expected, rel=1e-5)
+    loss = classifier.loss(x, labels)
+    assert float(loss.total) == pytest.approx(expected, rel=1e-5)
+    assert loss.terms == {"cross_entropy": loss.total}
 
 
-def test_labels_must_be_one_an_image():
-    with pytest.raises(ValueError, match=r"labels must be \(7,\), one an image, got \(1,\)"):
+def test_labels_must_be_one_an_example():
+    with pytest.raises(ValueError, match=r"labels must be \(7,\), one an example, got \(1,\)"):
         tiny().loss(np.zeros((7, 2, 1, 3)), np.zeros(1, int))

@@ -2,18 +2,13 @@ import math
 from dataclasses import FrozenInstanceError, fields, replace
 
 import pytest
+from toys import tiny_autoencoder, tiny_vae
 
 from tinyvae.errors import UserError
-from tinyvae.training.config import ONLY_VAE, Config, flag
+from tinyvae.training.config import FOR_A_KL, FOR_NOISE, Config, flag
 
-WORDS = {
-    "model": "vae, ae",
-    "network": "conv, mlp",
-    "likelihood": "bernoulli, gaussian",
-    "optimizer": "adam, sgd",
-    "binarize": "none, threshold, dynamic",
-}
-COUNTS = ["latent_dim", "epochs", "batch_size", "samples"]
+WORDS = {"optimizer": "adam, sgd", "binarize": "none, threshold, dynamic"}
+COUNTS = ["epochs", "batch_size", "samples"]
 AMOUNTS = ["beta", "kl_anneal", "free_bits"]
 
 
@@ -25,8 +20,7 @@ def refusal(**settings):
 
 def test_defaults_are_the_tutorials():
     config = Config()
-    assert (config.model, config.network, config.latent_dim) == ("vae", "conv", 20)
-    assert (config.likelihood, config.binarize) == ("bernoulli", "none")
+    assert config.binarize == "none"
     assert (config.optimizer, config.lr, config.batch_size, config.epochs) == (
         "adam",
         1e-3,
@@ -38,7 +32,7 @@ def test_defaults_are_the_tutorials():
 
 
 @pytest.mark.parametrize("name", WORDS)
-@pytest.mark.parametrize("value", ["", "VAE", "other", None])
+@pytest.mark.parametrize("value", ["", "ADAM", "other", None])
 def test_words(name, value):
     assert refusal(**{name: value}) == f"--{name} must be one of {WORDS[name]}, got {value!r}"
 
@@ -70,18 +64,28 @@ def test_learning_rate(value):
 
 
 @pytest.mark.parametrize(
-    "name, value", [("beta", 2.0), ("kl_anneal", 1.0), ("free_bits", 0.1), ("samples", 2)]
+    "name, value, reason",
+    [
+        ("beta", 2.0, "its loss has no KL"),
+        ("beta", 0.0, "its loss has no KL"),
+        ("kl_anneal", 1.0, "its loss has no KL"),
+        ("free_bits", 0.1, "its loss has no KL"),
+        ("samples", 2, "it draws no samples"),
+    ],
 )
-def test_what_an_autoencoder_does_not_have(name, value):
-    assert refusal(model="ae", **{name: value}) == (
-        f"{flag(name)} is for --model vae: an autoencoder has no KL and draws no samples; "
-        "leave it out"
+def test_what_an_autoencoder_does_not_have(name, value, reason):
+    config = Config(**{name: value})
+    with pytest.raises(UserError) as error:
+        config.require_fits(tiny_autoencoder())
+    assert str(error.value) == (
+        f"{flag(name)} means nothing to the model Autoencoder, because {reason}; leave it out"
     )
-    assert getattr(Config(model="vae", **{name: value}), name) == value
+    config.require_fits(tiny_vae())
+    Config().require_fits(tiny_autoencoder())
 
 
-def test_every_setting_of_the_vae_alone_is_tested_above():
-    assert sorted(ONLY_VAE) == sorted([*AMOUNTS, "samples"])
+def test_every_setting_of_some_models_alone_is_tested_above():
+    assert sorted(FOR_A_KL + FOR_NOISE) == sorted([*AMOUNTS, "samples"])
     assert {f.name for f in fields(Config)} == {*WORDS, *COUNTS, *AMOUNTS, "threads", "seed", "lr"}
 
 
@@ -95,5 +99,5 @@ def test_a_change_is_checked_too():
 
 
 def test_flag():
-    assert flag("latent_dim") == "--latent-dim"
+    assert flag("kl_anneal") == "--kl-anneal"
     assert flag("lr") == "--lr"

@@ -3,6 +3,7 @@ import json
 
 import numpy as np
 import pytest
+from short_runs import trainer
 from toys import toy_data
 
 from tinyvae.data import binarize, to_float
@@ -12,10 +13,9 @@ from tinyvae.training.config import Config
 from tinyvae.training.evaluation import evaluate, importance_weighted_bound
 from tinyvae.training.latent import quantile_grid
 from tinyvae.training.report import draw_figures, write_metrics
-from tinyvae.training.trainer import Trainer
 
 DATA = toy_data(40, 30)
-SMALL = {"network": "mlp", "epochs": 1, "batch_size": 20, "seed": 3}
+SMALL = {"latent_dim": 20, "epochs": 1, "batch_size": 20, "seed": 3}
 EVERY_FIGURE = {"loss", "reconstructions", "samples", "interpolation"}
 FIGURES = {
     "vae, z = 1": ({"latent_dim": 1}, EVERY_FIGURE | {"kl"}),
@@ -27,15 +27,15 @@ FIGURES = {
 
 
 def trained(folder, **settings):
-    run = Trainer(Config(**(SMALL | settings)), DATA, folder)
+    run = trainer(folder, SMALL | settings, data=DATA)
     run.fit()
     return run
 
 
 @pytest.fixture(autouse=True)
 def few_importance_samples(monkeypatch):
-    monkeypatch.setattr(report, "LIKELIHOOD_IMAGES", 20)
-    monkeypatch.setattr(report, "LIKELIHOOD_SAMPLES", 12)
+    monkeypatch.setattr(report, "BOUND_EXAMPLES", 20)
+    monkeypatch.setattr(report, "BOUND_SAMPLES", 12)
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def test_metrics_of_a_vae(tmp_path, binarization):
     images = binarize(DATA.x_test, binarization, generator(3, "binarize test"))
     assert metrics["test"] == evaluate(run.model, images, seed=3)
     assert metrics["importance_weighted"] == {
-        "images": 20,
+        "examples": 20,
         "samples": 12,
         "bound": importance_weighted_bound(run.model, images[:20], 12, seed=3).mean(),
         "elbo": -evaluate(run.model, images[:20], seed=3)["total"],
@@ -82,12 +82,12 @@ def test_metrics_of_an_autoencoder(tmp_path):
 
 
 def test_metrics_of_fewer_images_than_wanted(tmp_path, monkeypatch):
-    monkeypatch.setattr(report, "LIKELIHOOD_IMAGES", 1000)
-    assert write_metrics(trained(tmp_path, latent_dim=2))["importance_weighted"]["images"] == 30
+    monkeypatch.setattr(report, "BOUND_EXAMPLES", 1000)
+    assert write_metrics(trained(tmp_path, latent_dim=2))["importance_weighted"]["examples"] == 30
 
 
 def test_metrics_before_the_first_epoch(tmp_path):
-    run = Trainer(Config(**SMALL), DATA, tmp_path)
+    run = trainer(tmp_path, SMALL, data=DATA)
     assert write_metrics(run)["epochs_done"] == 0
 
 
@@ -103,7 +103,7 @@ def test_which_figures(tmp_path, drawn, settings, expected):
 
 
 def test_no_curves_before_the_first_epoch(tmp_path, drawn):
-    run = Trainer(Config(**SMALL), DATA, tmp_path)
+    run = trainer(tmp_path, SMALL, data=DATA)
     draw_figures(run, write_metrics(run))
     assert "loss" not in drawn and "samples" in drawn
 
@@ -121,7 +121,7 @@ def test_what_the_figures_show(tmp_path, drawn, model):
     np.testing.assert_array_equal(shown["originals"], test[:20])
     expected = run.model.reconstruct(test[:20])
     np.testing.assert_allclose(shown["reconstructed"], expected, atol=1e-5)
-    expected = run.model.sample(100, generator(3, "figures"))
+    expected = run.model.sample_means(100, generator(3, "figures"))
     np.testing.assert_array_equal(drawn["samples"]["images"], expected)
 
     walks = drawn["interpolation"]["images"]

@@ -67,7 +67,7 @@ class Model(Module):
     wants_labels = False
     support = (-math.inf, math.inf)  # the values that an example may hold
     log_weights = None  # a model that bounds log p(x) has this method, see VAE.log_weights
-    settings = None  # the arguments of make_model, if it built this model
+    settings = None  # the arguments of make_model, as JSON holds them, if it built this model
 
     def __init__(self):
         self._saved = None  # what `terms` keeps for `terms_backward`

@@ -51,7 +51,7 @@ def make_model(
     hidden, shape = tuple(hidden), tuple(shape)
     _require_counts("latent-dim", (latent_dim,))
     _require_counts("hidden", hidden)
-    if len(shape) not in (1, 3):
+    if len(shape) not in (1, 3) or min(shape) < 1:
         raise UserError(f"shape must be (C, H, W) or (D,), got {shape}")
     networks = NETWORKS[network](shape, hidden, generator(seed, "init"))
     built = MODELS[model].build(networks, latent_dim, LIKELIHOODS[likelihood](shape))
@@ -61,8 +61,8 @@ def make_model(
         "network": network,
         "latent_dim": latent_dim,
         "likelihood": likelihood,
-        "hidden": hidden,
-        "shape": shape,
+        "hidden": list(hidden),
+        "shape": list(shape),
         "seed": seed,
     }
     return built
