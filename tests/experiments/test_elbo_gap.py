@@ -5,15 +5,15 @@ import numpy as np
 import pytest
 
 from examples import elbo_gap
+from tinyvae import make_model
 from tinyvae.laboratory import quadrature
-from tinyvae.training.config import Config
 
 TOLERANCE = 0.003
 
 
 @pytest.fixture(autouse=True)
 def small_and_rough(monkeypatch):
-    monkeypatch.setattr(elbo_gap, "Config", partial(Config, network="mlp"))
+    monkeypatch.setattr(elbo_gap, "make_model", partial(make_model, network="mlp"))
     monkeypatch.setattr(elbo_gap, "SAMPLES", (1, 20, 400))
     monkeypatch.setattr(elbo_gap, "PANELS", 2)
     monkeypatch.setattr(quadrature, "SIDE", 0.25)

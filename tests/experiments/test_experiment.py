@@ -2,15 +2,11 @@ import sys
 
 import numpy as np
 import pytest
-from toys import toy_data
-
 from tinyvae import make_model
 from tinyvae.errors import UserError
-from tinyvae.laboratory.experiment import experiment_parser, run_experiment, train, train_vae
+from tinyvae.laboratory.experiment import experiment_parser, run_experiment
 from tinyvae.training.command_line import INTERRUPTED
-from tinyvae.training.config import Config
-
-TINY = Config(network="mlp", latent_dim=2, epochs=2)
+from tinyvae.training.trainer import train
 
 
 def run(experiment, *argv):
@@ -36,7 +32,7 @@ def test_an_experiment_gets_its_arguments_its_data_and_its_folder():
 @pytest.mark.parametrize(
     "argv, sentence",
     [
-        (["--dataset", "cifar"], "invalid choice: 'cifar'"),
+        (["--dataset", "cifar"], "got 'cifar', and there is no such file"),
         (["--dataset", "digits", "--data-dir", "x"], "--data-dir is for MNIST"),
         (["--dataset", "mnist", "--data-dir", "nowhere"], "nowhere"),
         (["--dataset", "digits", "--train-size", "0"], "training size from 1"),
@@ -64,10 +60,11 @@ def test_an_error_inside_is_told_too(capsys):
     assert capsys.readouterr().err == "some_name.py: three words only\n"
 
 
-def test_train_returns_what_has_trained_to_the_end(tmp_path, capsys):
+def test_a_model_trains_in_the_folder_of_the_experiment(capsys):
     def experiment(arguments, data, xp):
-        trainer = train(TINY, data, arguments.out / "a" / "b", xp)
-        assert trainer.finished and len(trainer.history) == 2
+        model = make_model(network="mlp", latent_dim=2).to(xp)
+        history = train(model, data, 2, folder=arguments.out / "a" / "b")
+        assert len(history) == 2
         assert (arguments.out / "a" / "b" / "history.csv").exists()
 
     assert run(experiment, "--dataset", "digits") == 0
@@ -75,20 +72,9 @@ def test_train_returns_what_has_trained_to_the_end(tmp_path, capsys):
 
 def test_an_interrupted_training_ends_the_experiment(monkeypatch, capsys):
     monkeypatch.setattr("tinyvae.training.trainer.Trainer.fit", lambda trainer: None)
-    assert run(lambda arguments, data, xp: train(TINY, data, arguments.out), "--dataset", "digits")
-    assert run(lambda arguments, data, xp: train(TINY, data, arguments.out)) == INTERRUPTED
-    assert "interrupted while training in runs/some-name" in capsys.readouterr().err
 
+    def experiment(arguments, data, xp):
+        train(make_model(network="mlp", latent_dim=2), data, 2)
 
-@pytest.mark.parametrize("settings", [{}, {"kl_anneal": 1.5, "free_bits": 0.05, "beta": 2.0}])
-def test_train_vae_takes_the_steps_of_a_trainer(settings, tmp_path, capsys):
-    """Bit for bit, with a weight of the KL that changes; and it stops after every epoch."""
-    config = Config(network="mlp", latent_dim=3, epochs=2, batch_size=16, seed=4, **settings)
-    data = toy_data(50, 30)
-    trainer = train(config, data, tmp_path)
-    model = make_model("vae", "mlp", 3, seed=4)
-    steps = train_vae(model, data.x_train, 2, trainer.beta_at, config.free_bits, 16, seed=4)
-    assert next(steps) == 1
-    assert (model.theta != trainer.model.theta).any()
-    assert list(steps) == [2]
-    np.testing.assert_array_equal(model.theta, trainer.model.theta)
+    assert run(experiment, "--dataset", "digits") == INTERRUPTED
+    assert "interrupted after 0 of 2 epochs" in capsys.readouterr().err

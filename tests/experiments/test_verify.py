@@ -1,18 +1,16 @@
 import json
+from functools import partial
 
 import numpy as np
 import pytest
 import reference
 
 from examples import verify
-from tinyvae import Bernoulli
+from tinyvae import Bernoulli, make_model
 from tinyvae.training.config import Config
+from tinyvae.training.trainer import train
 
 SEEDS, EPOCHS = range(3), 4
-
-
-def small_config(**settings):
-    return Config(**{"network": "mlp", "latent_dim": 3, "epochs": EPOCHS} | settings)
 
 
 @pytest.fixture
@@ -22,7 +20,8 @@ def measured(tmp_path, monkeypatch):
     monkeypatch.setattr(reference, "SEEDS", SEEDS)
     monkeypatch.setattr(verify, "REFERENCE", tmp_path / "reference.json")
     for module in (reference, verify):
-        monkeypatch.setattr(module, "Config", small_config)
+        monkeypatch.setattr(module, "make_model", partial(make_model, network="mlp", latent_dim=3))
+    monkeypatch.setattr(reference, "train", partial(train, epochs=EPOCHS))
     assert reference.main(["--dataset", "digits"]) == 0
     return json.loads((tmp_path / "reference.json").read_text())["synthetic digits"]
 
