@@ -59,9 +59,10 @@ def test_colours_are_drawn_as_they_are_on_white_paper(draw, tmp_path):
     assert 0.3 < (abs(pixels - [1, 0, 0]) < 0.01).all(axis=2).mean() < 0.75
 
 
-def test_colours_outside_0_and_1_are_clipped(draw):
+def test_colours_outside_0_and_1_are_clipped_without_a_warning(draw, caplog):
     figure, _ = draw(plots.image_grid, np.full((1, 3, 4, 4), 1.5))
     assert figure.axes[0].images[0].get_array().max() == 1.0
+    assert not caplog.records
 
 
 @pytest.mark.parametrize("channels", [(), (1,), (3,)])
@@ -98,6 +99,8 @@ def test_interpolation_names_its_first_and_last_column(draw):
     figure, _ = draw(plots.interpolation, np.zeros((2, 6, 1, 8, 8)))
     ticks = dict(zip(labels_of(figure.axes[0].xaxis), figure.axes[0].get_xticks(), strict=True))
     assert ticks == {"from": 3.5, "to": 3.5 + 5 * (8 + 2)}
+    figure, _ = draw(plots.interpolation, np.zeros((2, 1, 1, 8, 8)))
+    assert labels_of(figure.axes[0].xaxis) == ["from"]
 
 
 def test_traversal_has_its_first_row_on_top_and_named_by_the_largest_value(draw):

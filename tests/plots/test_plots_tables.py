@@ -61,6 +61,15 @@ def test_long_column_names_keep_both_ends(draw):
     assert len(short) == 40 and short.startswith("aaa") and short.endswith("b1") and "…" in short
 
 
+@pytest.mark.filterwarnings("error")  # constrained layout warns if there is no room
+def test_long_names_leave_room_for_the_bars(draw):
+    names = [f"{i} {'a long name ' * 9}" for i in range(60)]
+    figure, _ = draw(plots.column_r2, np.linspace(0, 0.9, 60), names)
+    assert len(figure.axes) == 2
+    for axes in figure.axes:
+        assert axes.get_position().width * figure.get_size_inches()[0] > 1.2  # inches
+
+
 def test_histograms_hold_all_examples_in_the_same_bins(draw):
     data = np.random.default_rng(3).normal(5, 2, (500, 3))
     samples = np.concatenate([data[:50], [[1e6, -1e6, 5]]])
