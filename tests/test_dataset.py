@@ -221,6 +221,8 @@ def test_missing_values_are_refused_where_they_stand():
     refused(r"found nan at x_train\[4, 1\], column 'b'", x, columns="abc")
     x[4, 1] = -np.inf
     refused(r"found -inf at x_train\[4, 1\]", x)
+    x[4, 1] = np.inf
+    refused(r"found inf at x_train\[4, 1\]", x)
     refused("found inf at", np.full((3, 2), 1e300))  # beyond float32
     refused("without missing values", np.ma.masked_equal(np.arange(6).reshape(3, 2), 3))
     images = grey()
