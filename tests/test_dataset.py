@@ -321,3 +321,15 @@ def test_require_range():
         Dataset.from_arrays([[0.5]], x_test=[[0], [-3]]).require_range(0, 1)
     with pytest.raises(UserError, match="found 0 to 1"):
         Dataset.from_arrays(np.array([[0, 255]] * 4, "u1")).require_range(0, 0.5)
+
+
+def test_scikit_learns_digits_and_wine():
+    sklearn = pytest.importorskip("sklearn.datasets")
+    digits = sklearn.load_digits()
+    refused("found 0 to 16; .*x / 16", digits.images, digits.target)
+    data = Dataset.from_arrays(digits.images / 16, digits.target, name="8x8 digits")
+    assert data.shape == (1, 8, 8) and len(data.x_test) == 359 and data.x_train.max() == 1
+    wine = sklearn.load_wine()
+    data = Dataset.from_arrays(wine.data, wine.target, columns=wine.feature_names).standardized()
+    assert data.columns[0] == "alcohol" and data.shape == (13,)
+    np.testing.assert_allclose(data.x_train.std(axis=0), 1, rtol=1e-5)
