@@ -221,6 +221,8 @@ def test_missing_values_are_refused_where_they_stand():
     refused(r"found nan at x_train\[4, 1\], column 'b'", x, columns="abc")
     x[4, 1] = -np.inf
     refused(r"found -inf at x_train\[4, 1\]", x)
+    x[4, 1] = np.inf
+    refused(r"found inf at x_train\[4, 1\]", x)
     refused("found inf at", np.full((3, 2), 1e300))  # beyond float32
     refused("without missing values", np.ma.masked_equal(np.arange(6).reshape(3, 2), 3))
     images = grey()
@@ -319,3 +321,15 @@ def test_require_range():
         Dataset.from_arrays([[0.5]], x_test=[[0], [-3]]).require_range(0, 1)
     with pytest.raises(UserError, match="found 0 to 1"):
         Dataset.from_arrays(np.array([[0, 255]] * 4, "u1")).require_range(0, 0.5)
+
+
+def test_scikit_learns_digits_and_wine():
+    sklearn = pytest.importorskip("sklearn.datasets")
+    digits = sklearn.load_digits()
+    refused("found 0 to 16; .*x / 16", digits.images, digits.target)
+    data = Dataset.from_arrays(digits.images / 16, digits.target, name="8x8 digits")
+    assert data.shape == (1, 8, 8) and len(data.x_test) == 359 and data.x_train.max() == 1
+    wine = sklearn.load_wine()
+    data = Dataset.from_arrays(wine.data, wine.target, columns=wine.feature_names).standardized()
+    assert data.columns[0] == "alcohol" and data.shape == (13,)
+    np.testing.assert_allclose(data.x_train.std(axis=0), 1, rtol=1e-5)

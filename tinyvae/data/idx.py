@@ -1,7 +1,7 @@
 """IDX is the format of MNIST's files: a short header with the shape, then the bytes of the array.
 
-Reading trusts nothing in a file. It takes no more memory than the header promises, and no more
-than the file really holds.
+A file may be damaged or hostile. Reading it takes no more memory than the header promises, and no
+more than the file really holds.
 """
 
 import gzip
