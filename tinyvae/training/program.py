@@ -109,9 +109,11 @@ def parse_arguments(doc, dataset, argv):
 def start(given, dataset, xp):
     """A new run in a folder of its own."""
     config = Config(**{f.name: given[f.name] for f in fields(Config) if f.name in given})
+    settings = {name: given[name] for name in MODEL_SETTINGS if name in given}
+    # A model of a single number finds mistakes in the settings before the data are loaded.
+    config.require_fits(make_model(**settings | {"network": "mlp"}, shape=(1,)))
     asked = {name: given[name] for name in ("dataset", "data_dir", "train_size") if name in given}
     data = load_data(**({"dataset": dataset} | asked))
-    settings = {name: given[name] for name in MODEL_SETTINGS if name in given}
     large = not data.is_table and min(data.shape[1:]) >= SMALLEST
     settings.setdefault("network", "conv" if large else "mlp")
     settings.setdefault("likelihood", "gaussian" if data.is_table else "bernoulli")

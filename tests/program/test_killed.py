@@ -22,8 +22,9 @@ import sys
 sys.path[:0] = [{root!r}, {here!r}]
 import command_line
 from examples import train_mnist
+from tinyvae.training import program
 command_line.make_small()
-train_mnist.draw_figures = lambda trainer, metrics: trainer.folder / "figures"
+program.draw_figures = lambda trainer, metrics: trainer.folder / "figures"
 sys.exit(train_mnist.main())
 """
 RUN = "--dataset digits --train-size 300 --network mlp --latent-dim 3 --batch-size 16 --epochs 12 "

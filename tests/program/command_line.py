@@ -8,7 +8,7 @@ from tinyvae.training import report
 def make_small():
     """Few digits and few importance samples: what takes most of the time of a short run."""
     load.DIGITS_TRAIN, load.DIGITS_TEST = 400, 60
-    report.LIKELIHOOD_IMAGES, report.LIKELIHOOD_SAMPLES = 20, 5
+    report.BOUND_EXAMPLES, report.BOUND_SAMPLES = 20, 5
 
 
 def train(arguments):

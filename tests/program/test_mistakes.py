@@ -10,6 +10,7 @@ from command_line import train
 
 from examples import train_mnist
 from tinyvae.data import load
+from tinyvae.training import program
 from tinyvae.training.checkpoint import load_checkpoint, save_checkpoint
 
 
@@ -33,7 +34,7 @@ REFUSED = {
     "--likelihood poisson": "--likelihood: invalid choice",
     "--optimizer lion": "--optimizer: invalid choice",
     "--binarize yes": "--binarize: invalid choice",
-    "--dataset cifar": "--dataset: invalid choice",
+    "--dataset cifar": "got 'cifar', and there is no such file",
     "--backend jax": "--backend: invalid choice",
     "--epochs 1.5": "--epochs: invalid int value: '1.5'",
     "--epochs ten": "--epochs: invalid int value: 'ten'",
@@ -43,8 +44,8 @@ REFUSED = {
     "--train-size all": "--train-size: invalid int value",
     "--epochs 0": "--epochs must be at least 1, got 0",
     "--epochs -3": "--epochs must be at least 1, got -3",
-    "--latent-dim 0": "--latent-dim must be at least 1, got 0",
-    "--latent-dim -1": "--latent-dim must be at least 1, got -1",
+    "--latent-dim 0": "--latent-dim must be whole numbers of at least 1, got 0",
+    "--latent-dim -1": "--latent-dim must be whole numbers of at least 1, got -1",
     "--batch-size 0": "--batch-size must be at least 1, got 0",
     "--samples 0": "--samples must be at least 1, got 0",
     "--seed -1": "--seed must be a finite number, not negative, got -1",
@@ -62,17 +63,21 @@ REFUSED = {
     "--kl-anneal inf": "--kl-anneal must be",
     "--free-bits -0.1": "--free-bits must be",
     "--free-bits nan": "--free-bits must be",
-    "--model ae --beta 2": "--beta is for --model vae",
-    "--model ae --beta 0": "--beta is for --model vae",
-    "--model ae --kl-anneal 3": "--kl-anneal is for --model vae",
-    "--model ae --free-bits 0.1": "--free-bits is for --model vae",
-    "--model ae --samples 5": "--samples is for --model vae",
+    "--model ae --beta 2": "--beta means nothing to the model Autoencoder, because its loss has no KL",
+    "--model ae --beta 0": "--beta means nothing to the model Autoencoder, because its loss has no KL",
+    "--model ae --kl-anneal 3": "--kl-anneal means nothing to the model Autoencoder, because its loss has no KL",
+    "--model ae --free-bits 0.1": "--free-bits means nothing to the model Autoencoder, because its loss has no KL",
+    "--model ae --samples 5": "--samples means nothing to the model Autoencoder, because it draws no samples",
     "--dataset digits --train-size 0": "training size from 1 to 400",
     "--dataset digits --train-size -5": "training size from 1 to 400",
     "--dataset digits --train-size 401": "synthetic digits, got 401",
     "--data-dir nowhere": "--data-dir to name a folder with MNIST's files, got nowhere",
     "--dataset mnist --data-dir nowhere": "got nowhere",
     "--dataset digits --data-dir .": "--data-dir is for MNIST",
+    "--dataset digits --hidden 200": "--hidden is for --network mlp; leave it out, or use",
+    "--dataset digits --network mlp --hidden 200,0": "--hidden must be whole numbers of at least 1",
+    "--hidden wide": "--hidden: invalid",
+    "--hidden 200,": "--hidden: invalid",
     "--epoch 3": "unrecognized arguments: --epoch 3",
     "--learning-rate 1": "unrecognized arguments: --learning-rate 1",
     "digits": "unrecognized arguments: digits",
@@ -83,7 +88,6 @@ REFUSED = {
     "--resume nowhere --lr 0.1": "takes the settings of the run; leave out --lr",
     "--resume . --seed 1 --model ae": "leave out --model, --seed",
     "--resume . --out here": "leave out --out",
-    "--resume . --dataset digits": "leave out --dataset",
     "--resume . --train-size 5": "leave out --train-size",
 }
 
@@ -169,7 +173,7 @@ def test_resume_of_the_file_instead_of_its_folder(finished_run, capsys):
     assert "folder" in sentence and "cut short" not in sentence
 
 
-@pytest.mark.parametrize("lost", ["model/encoder.mu.weight", "optimizer/M", "sums"])
+@pytest.mark.parametrize("lost", ["model/encoder.mu.weight", "optimizer/M"])
 def test_resume_of_a_checkpoint_that_lacks_something(finished_run, capsys, lost):
     path = finished_run / "checkpoint.npz"
     arrays, about = load_checkpoint(path)
@@ -182,9 +186,13 @@ def test_resume_of_a_checkpoint_that_lacks_something(finished_run, capsys, lost)
     "change",
     [
         lambda about: about["config"].update(invented=1),
-        lambda about: about["config"].update(latent_dim="two"),
-        lambda about: about["config"].update(latent_dim=3),
-        lambda about: about.pop("config"),
+        lambda about: about["config"].update(lr="fast"),
+        lambda about: about["model"].update(invented=1),
+        lambda about: about["model"].update(latent_dim=3),
+        *(
+            lambda about, lost=lost: about.pop(lost)
+            for lost in ("config", "model", "dataset_source", "train_examples", "sums", "history")
+        ),
     ],
 )
 def test_resume_of_another_versions_checkpoint(finished_run, capsys, change):
@@ -193,6 +201,14 @@ def test_resume_of_another_versions_checkpoint(finished_run, capsys, change):
     change(about)
     save_checkpoint(path, arrays, about)
     assert "does not fit this version" in one_sentence(capsys, "--resume run --epochs 2".split())
+
+
+def test_resume_of_a_checkpoint_with_a_changed_setting(finished_run, capsys):
+    path = finished_run / "checkpoint.npz"
+    arrays, about = load_checkpoint(path)
+    about["model"]["latent_dim"] = "two"
+    save_checkpoint(path, arrays, about)
+    assert "got two" in one_sentence(capsys, "--resume run --epochs 2".split())
 
 
 def test_a_run_that_diverges_says_so(no_figures, capsys):
@@ -213,7 +229,7 @@ def test_ctrl_c_while_measuring(no_figures, monkeypatch, capsys):
     def interrupted(trainer):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(train_mnist, "write_metrics", interrupted)
+    monkeypatch.setattr(program, "write_metrics", interrupted)
     try:
         assert train("--epochs 1 --latent-dim 2 --out run") == 130
     except KeyboardInterrupt:  # which would end the tests

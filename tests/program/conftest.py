@@ -5,9 +5,8 @@ import sys
 import pytest
 from command_line import make_small
 
-from examples import train_mnist
 from tinyvae.data import load
-from tinyvae.training import plots, report
+from tinyvae.training import plots, program, report
 
 
 @pytest.fixture(autouse=True)
@@ -16,8 +15,8 @@ def small(tmp_path, monkeypatch):
     for module, name in (
         (load, "DIGITS_TRAIN"),
         (load, "DIGITS_TEST"),
-        (report, "LIKELIHOOD_IMAGES"),
-        (report, "LIKELIHOOD_SAMPLES"),
+        (report, "BOUND_EXAMPLES"),
+        (report, "BOUND_SAMPLES"),
     ):
         monkeypatch.setattr(module, name, getattr(module, name))  # so that it is put back
     make_small()
@@ -34,4 +33,4 @@ def no_figures(monkeypatch):
         folder.mkdir(exist_ok=True)
         return folder
 
-    monkeypatch.setattr(train_mnist, "draw_figures", draw)
+    monkeypatch.setattr(program, "draw_figures", draw)
