@@ -11,7 +11,9 @@ from command_line import train
 from short_runs import result
 
 from examples import train_mnist
+from tinyvae import make_model
 from tinyvae.data import load
+from tinyvae.training import program
 from tinyvae.training.checkpoint import load_checkpoint
 from tinyvae.training.config import Config
 
@@ -41,8 +43,10 @@ def test_a_vae_from_beginning_to_end(capsys):
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in folder.glob("figures/*"))
 
     config = json.loads((folder / "config.json").read_text())
-    asked = {"epochs": 2, "latent_dim": 3, "batch_size": 64, "seed": 5, "beta": 0.5}
-    assert Config(**config["config"]) == Config(network="mlp", **asked)
+    asked = {"epochs": 2, "batch_size": 64, "seed": 5, "beta": 0.5}
+    assert Config(**config["config"]) == Config(**asked)
+    assert config["model"] == make_model(network="mlp", latent_dim=3, seed=5).settings
+    assert config["dataset_source"] == "digits"
     assert config["dataset"] == "synthetic digits"
     assert (config["train_examples"], config["test_examples"]) == (200, 60)
 
@@ -67,13 +71,14 @@ def test_a_vae_from_beginning_to_end(capsys):
     for name in ("total", "reconstruction", "kl", "mse"):
         assert test[name] == float(rows[-1][f"test_{name}"])
     assert len(test["kl_per_dimension"]) == 3
-    assert (bound["images"], bound["samples"]) == (20, 5)
+    assert (bound["examples"], bound["samples"]) == (20, 5)
 
-    assert "data set: synthetic digits, 200 training and 60 test images" in out
+    assert "data set: synthetic digits, 200 training and 60 test examples, each 1 x 28 x 28" in out
+    assert "--network mlp, --likelihood bernoulli" in out
     assert "cannot fall below" in out
     assert "epoch 2: test" in out and "epoch 2/2" in err
     summary = out[out.index("VAE after 2 epochs") :]
-    assert "synthetic digits, in nats per image" in summary
+    assert "synthetic digits,\nin nats per example:" in summary
     for label, value in (
         ("negative ELBO", f"{test['total']:.2f}"),
         ("reconstruction", f"{test['reconstruction']:.2f}"),
@@ -116,23 +121,28 @@ def test_the_convolutional_vae(no_figures, capsys):
     given = "--dataset digits --train-size 70 --batch-size 32 --latent-dim 2 --epochs 1"
     assert train_mnist.main(given.split()) == 0
     _, about = load_checkpoint(Path("runs/vae-conv-z2/checkpoint.npz"))
-    assert about["config"]["network"] == "conv" and about["step"] == 3
+    assert about["model"]["network"] == "conv" and about["step"] == 3
     assert capsys.readouterr().out.splitlines()[-1].startswith("try next: --model ae")
 
 
 def test_every_flag_reaches_the_run(no_figures, capsys):
     flags = (
-        "--model vae --latent-dim 4 --likelihood gaussian --beta 2.5 --kl-anneal 0.5 "
+        "--model vae --hidden 30,20 --latent-dim 4 --likelihood gaussian --beta 2.5 --kl-anneal 0.5 "
         "--free-bits 0.1 --epochs 1 --batch-size 50 --lr 0.002 --optimizer sgd --samples 2 "
         "--binarize dynamic --threads 3 --seed 7 --backend numpy --out run"
     )
     assert train(flags) == 0
     about = json.loads(Path("run/config.json").read_text())
-    assert about["config"] == {
+    assert about["model"] == {
         "model": "vae",
         "network": "mlp",
         "latent_dim": 4,
         "likelihood": "gaussian",
+        "hidden": [30, 20],
+        "shape": [1, 28, 28],
+        "seed": 7,
+    }
+    assert about["config"] == {
         "beta": 2.5,
         "kl_anneal": 0.5,
         "free_bits": 0.1,
@@ -149,7 +159,7 @@ def test_every_flag_reaches_the_run(no_figures, capsys):
 
 
 def test_the_default_settings_are_the_tutorials():
-    given = train_mnist.parse_arguments([])
+    given = program.parse_arguments(train_mnist.__doc__, "auto", [])
     assert given == {}
     with pytest.raises(SystemExit) as stop:
         train_mnist.main(["--help"])
@@ -161,10 +171,10 @@ def test_help_names_every_flag_and_default(capsys):
         train_mnist.main(["--help"])
     text = " ".join(capsys.readouterr().out.split())
     for flag in (
-        "--backend {numpy,cupy} --model {vae,ae} --network {conv,mlp} --latent-dim "
+        "--backend {numpy,cupy} --model {vae,ae} --network {conv,mlp} --hidden --latent-dim "
         "--likelihood {bernoulli,gaussian} --beta --kl-anneal --free-bits --epochs --batch-size "
         "--lr --optimizer {adam,sgd} --samples --binarize {none,threshold,dynamic} "
-        "--dataset {auto,mnist,digits} --data-dir --train-size --threads --seed --out --resume "
+        "--dataset --data-dir --train-size --threads --seed --out --resume "
         "--profile"
     ).split(" --"):
         assert f"--{flag.removeprefix('--')}" in text
