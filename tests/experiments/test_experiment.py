@@ -2,6 +2,7 @@ import sys
 
 import numpy as np
 import pytest
+
 from tinyvae import make_model
 from tinyvae.errors import UserError
 from tinyvae.laboratory.experiment import experiment_parser, run_experiment

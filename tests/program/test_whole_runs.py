@@ -127,8 +127,9 @@ def test_the_convolutional_vae(no_figures, capsys):
 
 def test_every_flag_reaches_the_run(no_figures, capsys):
     flags = (
-        "--model vae --hidden 30,20 --latent-dim 4 --likelihood gaussian --beta 2.5 --kl-anneal 0.5 "
-        "--free-bits 0.1 --epochs 1 --batch-size 50 --lr 0.002 --optimizer sgd --samples 2 "
+        "--model vae --hidden 30,20 --latent-dim 4 --likelihood gaussian "
+        "--beta 2.5 --kl-anneal 0.5 --free-bits 0.1 --epochs 1 --batch-size 50 --lr 0.002 "
+        "--optimizer sgd --samples 2 "
         "--binarize dynamic --threads 3 --seed 7 --backend numpy --out run"
     )
     assert train(flags) == 0
