@@ -4,9 +4,9 @@ The encoder turns an image x into a normal distribution of codes z, and the deco
 into an image. Training makes the decoder rebuild x from its code z, and it keeps the distribution
 of z close to N(0, 1). So a random z from N(0, 1) decodes to a new image (runs/minimal_vae.png).
 
-python examples/minimal_vae.py                    # MNIST: 105.4 nats per image, 36 seconds
-python examples/minimal_vae.py --dataset digits   # synthetic digits: 97.1 nats, 7 seconds
-python examples/minimal_vae.py --check            # compare the gradients with finite differences
+python examples/minimal_vae.py                   # MNIST: test loss 105.4 nats per image, 36 seconds
+python examples/minimal_vae.py --dataset digits  # synthetic digits: test loss 97.1 nats, 7 seconds
+python examples/minimal_vae.py --check           # compare the gradients with finite differences
 """
 
 import argparse
@@ -18,14 +18,14 @@ from matplotlib.image import imsave
 from tinyvae.data import load_dataset
 
 D, H, L = 784, 400, 20  # pixels of an image (28 * 28), hidden units, numbers in a code z
-LAYERS = {"enc": (D, H), "mu": (H, L), "logvar": (H, L), "dec": (L, H), "out": (H, D)}
+LAYERS = {"enc": (D, H), "mu": (H, L), "logvar": (H, L), "dec": (L, H), "out": (H, D)}  # (in, out)
 BATCH, LR, BETA1, BETA2, TINY = 128, 1e-3, 0.9, 0.999, 1e-8  # images per step; settings of Adam
 
 
 def decode(p, z):  # p: all weights W and biases b by name, z: (N, 20) for N images
     h_dec = np.maximum(0, z @ p["W_dec"] + p["b_dec"])  # (N, 400); maximum(0, a) is called ReLU
     logits = h_dec @ p["W_out"] + p["b_out"]  # (N, 784)
-    x_hat = 0.5 + 0.5 * np.tanh(0.5 * logits)  # (N, 784), sigmoid(logits) = 1 / (1 + exp(-logits))
+    x_hat = 0.5 + 0.5 * np.tanh(0.5 * logits)  # (N, 784), sigmoid 1/(1+exp(-logits)), no overflow
     return h_dec, logits, x_hat
 
 
@@ -81,7 +81,7 @@ if __name__ == "__main__":
         p["W_" + name] = rng.uniform(-bound, bound, (inputs, outputs)).astype(np.float32)
         p["b_" + name] = rng.uniform(-bound, bound, outputs).astype(np.float32)
 
-    if args.check:  # A small random step must change the loss as the gradient says.
+    if args.check:  # A small step must change the loss as the gradient says, up to rounding errors.
         p = {name: value.astype(np.float64) for name, value in p.items()}
         x, eps = rng.random((8, D)), rng.standard_normal((8, L))  # (8, 784), (8, 20)
         _, grad = loss_and_gradients(p, x, eps)
@@ -97,7 +97,7 @@ if __name__ == "__main__":
     data = load_dataset(args.dataset, args.data_dir)
     x_train = data.x_train.reshape(-1, D) / np.float32(255)  # (60000, 784), from 0 to 1
     x_test = data.x_test.reshape(-1, D) / np.float32(255)  # (10000, 784)
-    m, v, t = dict.fromkeys(p, 0), dict.fromkeys(p, 0), 0  # Adam's means m, v and step t
+    m, v, t = dict.fromkeys(p, 0), dict.fromkeys(p, 0), 0  # Adam: means of grad and grad^2; step
     for epoch in range(1, args.epochs + 1):
         shuffled = rng.permutation(x_train)  # (60000, 784), in a new order
         for x in np.split(shuffled, range(BATCH, len(shuffled), BATCH)):  # x: (128, 784)
