@@ -35,7 +35,7 @@ class Optimizer:
         run: the builtin map, or the `map` of tinyvae.training.parallel.Threads. Raises ValueError
         if a parameter of the model would not be trained.
         """
-        if self.model.theta is not self._theta:
+        if not self.model.gathered or self.model.theta is not self._theta:
             raise ValueError(
                 f"{type(self).__name__}: the parameters were gathered again (`to`) after this "
                 "optimizer was made; make a new optimizer"
