@@ -23,7 +23,7 @@ from tinyvae.engine.backend import device_name
 from tinyvae.engine.module import Layer
 from tinyvae.training.command_line import Parser, exit_code, load_data
 from tinyvae.training.config import Config
-from tinyvae.training.trainer import Trainer
+from tinyvae.training.trainer import train
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "gpu_measured.md"
@@ -98,9 +98,7 @@ def training(xp, data):
 def trained(xp, data, **settings):
     """The history of a run with these settings."""
     with tempfile.TemporaryDirectory() as folder:
-        trainer = Trainer(Config(**settings), data, Path(folder), xp)
-        trainer.fit()
-    return trainer.history
+        return train(make_model().to(xp), data, folder=folder, **settings)
 
 
 def same_losses(xp, data):

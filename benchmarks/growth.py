@@ -22,8 +22,8 @@ from variants import LATENT_DIM, inputs
 from tinyvae import Adam, get_backend, make_model
 from tinyvae.data import Dataset, load
 from tinyvae.training.config import Config
-from tinyvae.training.parallel import DataParallel, Threads
-from tinyvae.training.trainer import THREADS, Trainer
+from tinyvae.training.parallel import DataParallel, Threads, default_threads
+from tinyvae.training.trainer import Trainer
 
 FIGURE = Path(__file__).parent.parent / "docs" / "images" / "growth.png"
 IMAGES = (1500, 3000, 6000, 12000)
@@ -43,7 +43,8 @@ def train(data, epochs):
             megabytes.append(pages * resource.getpagesize() / 2**20)
 
     with tempfile.TemporaryDirectory() as folder, redirect_stdout(StringIO()):
-        trainer = Watched(Config(epochs=epochs), data, Path(folder), get_backend("numpy"))
+        get_backend("numpy")
+        trainer = Watched(make_model(), data, Config(epochs=epochs), folder)
         trainer.fit()
     return [row["seconds"] for row in trainer.history], megabytes[1:]
 
@@ -51,7 +52,7 @@ def train(data, epochs):
 def step_ms(batch_size, steps=20):
     x, eps = inputs(batch_size)
     model, times = make_model(latent_dim=LATENT_DIM), []
-    with Threads(THREADS["conv"]) as threads:
+    with Threads(default_threads(model)) as threads:
         parallel, optimizer = DataParallel(model, threads), Adam(model)
         for _ in range(steps):
             start = time.perf_counter()

@@ -11,10 +11,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tinyvae import get_backend
-from tinyvae.laboratory.experiment import train
+from tinyvae import get_backend, make_model
 from tinyvae.training.command_line import Parser, exit_code, load_data
-from tinyvae.training.config import Config
+from tinyvae.training.trainer import train
 
 FILE = Path(__file__).parent.parent / "examples" / "reference.json"
 SEEDS = range(5)
@@ -36,7 +35,8 @@ def measure(dataset, data_dir):
     for seed in map(str, SEEDS):
         if seed not in own:
             with tempfile.TemporaryDirectory() as folder:
-                history = train(Config(seed=int(seed)), data, Path(folder), xp).history
+                model = make_model(seed=int(seed)).to(xp)
+                history = train(model, data, seed=int(seed), folder=folder)
             own[seed] = {key: [round(row[key], 3) for row in history] for key in COLUMNS}
             FILE.write_text(json.dumps(curves, indent=1) + "\n", "utf-8")
 

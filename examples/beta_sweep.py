@@ -9,16 +9,17 @@ from statistics import fmean
 
 import numpy as np
 
+from tinyvae import make_model
 from tinyvae.data import load_digits
 from tinyvae.engine.gaussian import reparameterize
 from tinyvae.laboratory.disentanglement import explained, mig, sap
-from tinyvae.laboratory.experiment import experiment_parser, run_experiment, train
+from tinyvae.laboratory.experiment import experiment_parser, run_experiment
 from tinyvae.rng import generator
 from tinyvae.training import plots
 from tinyvae.training.checkpoint import write_json
-from tinyvae.training.config import Config
 from tinyvae.training.evaluation import evaluate
 from tinyvae.training.on_host import posteriors
+from tinyvae.training.trainer import train
 
 BETAS = [round(float(beta), 2) for beta in np.geomspace(0.1, 10, 7)]
 FACTORS = ("slant", "rotation", "aspect", "scale", "thickness")  # and the label
@@ -35,8 +36,9 @@ def experiment(arguments, data, xp):
     rows = []
     for beta in BETAS:
         for seed in range(arguments.seeds):
-            config = Config(network="mlp", beta=beta, epochs=arguments.epochs, seed=seed)
-            model = train(config, data, arguments.out / f"beta-{beta}-seed-{seed}", xp).model
+            model, folder = make_model(network="mlp", seed=seed).to(xp), f"beta-{beta}-seed-{seed}"
+            settings = {"beta": beta, "seed": seed, "folder": arguments.out / folder}
+            train(model, data, arguments.epochs, **settings)
             rows.append({"beta": beta, "seed": seed} | evaluate(model, data.x_test))
             if known:
                 rows[-1] |= scores(model, images, factors)

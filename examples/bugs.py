@@ -10,16 +10,16 @@ import sys
 
 import numpy as np
 
-from tinyvae import to_host
+from tinyvae import make_model, to_host
 from tinyvae.data import to_float
 from tinyvae.laboratory.bugs import SKIP_CONNECTION, patches_of, planted
 from tinyvae.laboratory.bugs_figure import draw
-from tinyvae.laboratory.experiment import experiment_parser, run_experiment, train
+from tinyvae.laboratory.experiment import experiment_parser, run_experiment
 from tinyvae.rng import generator
 from tinyvae.training import on_host
 from tinyvae.training.checkpoint import write_json
-from tinyvae.training.config import Config
 from tinyvae.training.evaluation import evaluate, importance_weighted_bound
+from tinyvae.training.trainer import train
 
 RIGHT, SKIP, RELU = "right code", "right, skip connection", "overwritten by ReLU"
 TRAINED = (RIGHT, "std for variance", "mean over pixels", "sigmoid twice", "overwritten in the VAE")
@@ -37,7 +37,7 @@ def measure(name, model, data):
     with planted(patches_of(name)):
         said = evaluate(model, data.x_test)
         seen = model.reconstruct(to_float(data.x_test[:SHOWN]))
-        new = model.sample(SHOWN, generator(0, "samples"))
+        new = model.sample_means(SHOWN, generator(0, "samples"))
     pictures = np.concatenate([to_host(seen), to_host(new)])[:, 0]  # (2 SHOWN, H, W)
     return {"said": said, "true": true, "spread_of_z": spread.tolist()}, pictures
 
@@ -49,17 +49,17 @@ def bounds(name, model, images):
 
 
 def experiment(arguments, data, xp):
-    config = Config(network="mlp", epochs=arguments.epochs, threads=1)
     numbers, pictures, curves = {}, {}, {}
     for name in (*TRAINED, SKIP, RELU):
         print(f"training: {name}", flush=True)
         network = SKIP_CONNECTION if name in (SKIP, RELU) else ()
         with planted(network), planted(patches_of(name)):
-            trainer = train(config, data, arguments.out / name.replace(" ", "-"), xp)
-        numbers[name], pictures[name] = measure(name, trainer.model, data)
-        curves[name] = [row["test_total"] for row in trainer.history]
+            model, folder = make_model(network="mlp").to(xp), name.replace(" ", "-")
+            history = train(model, data, arguments.epochs, folder=arguments.out / folder)
+        numbers[name], pictures[name] = measure(name, model, data)
+        curves[name] = [row["test_total"] for row in history]
         if name == RIGHT:
-            right, images = trainer.model, data.x_test[:IMAGES]
+            right, images = model, data.x_test[:IMAGES]
     for name in WATCHED:
         numbers[name], pictures[name] = measure(name, right, data)
     with planted(patches_of("evaluating the mean")):
@@ -72,7 +72,7 @@ def experiment(arguments, data, xp):
         "evaluating the mean": of_the_mean,
     }
     numbers["curves"] = curves
-    about = {"dataset": data.name, "train_images": len(data.x_train), "epochs": config.epochs}
+    about = {"dataset": data.name, "train_images": len(data.x_train), "epochs": arguments.epochs}
     write_json(arguments.out / "bugs.json", about | numbers)
 
     print(

@@ -9,14 +9,15 @@ import sys
 
 import numpy as np
 
+from tinyvae import make_model
 from tinyvae.laboratory.comparison import measure, references
-from tinyvae.laboratory.experiment import experiment_parser, run_experiment, train
+from tinyvae.laboratory.experiment import experiment_parser, run_experiment
 from tinyvae.laboratory.judge import Judge
 from tinyvae.rng import generator
 from tinyvae.training import on_host, plots
 from tinyvae.training.checkpoint import write_json
-from tinyvae.training.config import Config
 from tinyvae.training.latent import quantile_grid
+from tinyvae.training.trainer import train
 
 KINDS = {"ae": "Autoencoder", "vae": "VAE"}
 JUDGE_EPOCHS = 2  # the classifier then errs on some 2% of MNIST's test images
@@ -29,10 +30,9 @@ def experiment(arguments, data, xp):
     numbers, first = {kind: [] for kind in KINDS}, {}
     for seed in range(arguments.seeds):
         for kind in KINDS:
-            config = Config(
-                model=kind, latent_dim=arguments.latent_dim, epochs=arguments.epochs, seed=seed
-            )
-            model = train(config, data, arguments.out / f"{kind}-{seed}", xp).model
+            model = make_model(kind, latent_dim=arguments.latent_dim, seed=seed).to(xp)
+            folder = arguments.out / f"{kind}-{seed}"
+            train(model, data, arguments.epochs, seed=seed, folder=folder)
             numbers[kind].append(measure(model, data, judge, seed))
             first.setdefault(kind, model)
     results = {

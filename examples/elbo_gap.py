@@ -12,15 +12,17 @@ import sys
 
 import numpy as np
 
+from tinyvae import make_model
 from tinyvae.data import to_float
 from tinyvae.errors import UserError
 from tinyvae.laboratory.contours import draw_contours
-from tinyvae.laboratory.experiment import experiment_parser, run_experiment, train
+from tinyvae.laboratory.experiment import experiment_parser, run_experiment
 from tinyvae.laboratory.free_posterior import split_gap
 from tinyvae.training import plots
 from tinyvae.training.checkpoint import write_json
 from tinyvae.training.config import Config
 from tinyvae.training.evaluation import importance_weighted_bound
+from tinyvae.training.trainer import Trainer
 
 SAMPLES = (1, 10, 100, 1000)  # K of the importance-weighted bounds, each from 1000 draws in all
 PANELS = 6  # posteriors that are drawn, from the smallest gap to the largest
@@ -31,8 +33,11 @@ def experiment(arguments, data, xp):
     largest = len(data.x_test)
     if not PANELS <= arguments.images <= largest:
         raise UserError(f"--images must be {PANELS} to {largest}, got {arguments.images}")
-    config = Config(latent_dim=2, epochs=arguments.epochs)
-    trainer = train(config, data, arguments.out / "vae", xp)
+    model, config = make_model(latent_dim=2).to(xp), Config(epochs=arguments.epochs)
+    trainer = Trainer(model, data, config, arguments.out / "vae")
+    trainer.fit()
+    if not trainer.finished:
+        raise KeyboardInterrupt(f" while training in {trainer.folder}")
     images = data.x_test[:: largest // arguments.images][: arguments.images]
     exact = copy.deepcopy(trainer.model).to(xp, np.float64)
     print(f"integrating over the codes of {len(images)} test images ...")
@@ -59,7 +64,7 @@ def bound(model, images, samples):
     """The importance-weighted bound of each image, the mean of as many as 1000 draws allow."""
     seeds = range(SAMPLES[-1] // samples)
     return np.mean(
-        [importance_weighted_bound(model, images, samples, seed) for seed in seeds], axis=0
+        [importance_weighted_bound(model, images, samples, seed=seed) for seed in seeds], axis=0
     )
 
 

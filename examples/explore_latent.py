@@ -8,16 +8,17 @@ import sys
 
 import numpy as np
 
+from tinyvae import make_model
 from tinyvae.data import to_float
 from tinyvae.laboratory.attributes import AMOUNTS, arithmetic
-from tinyvae.laboratory.experiment import experiment_parser, run_experiment, train
+from tinyvae.laboratory.experiment import experiment_parser, run_experiment
 from tinyvae.laboratory.outliers import noticed
 from tinyvae.laboratory.projection import repair
 from tinyvae.rng import generator
 from tinyvae.training import on_host, plots
 from tinyvae.training.checkpoint import write_json
-from tinyvae.training.config import Config
 from tinyvae.training.latent import interpolate, quantile_grid
+from tinyvae.training.trainer import train
 
 NOISE = 0.5  # standard deviation of what is added to pixels in [0, 1]
 REPAIRED, EDITED, SEEN, GRID = 200, 1000, 3000, 16  # images of each kind; GRID x GRID of the last
@@ -25,10 +26,9 @@ REPAIRED, EDITED, SEEN, GRID = 200, 1000, 3000, 16  # images of each kind; GRID 
 
 def experiment(arguments, data, xp):
     out, rng = arguments.out, generator(0, "explore")
-    plane, vae = (
-        train(Config(latent_dim=size, epochs=arguments.epochs), data, out / f"z{size}", xp).model
-        for size in (2, 20)
-    )
+    plane, vae = (make_model(latent_dim=size).to(xp) for size in (2, 20))
+    for model in (plane, vae):
+        train(model, data, arguments.epochs, folder=out / f"z{model.latent_dim}")
     look(plane, vae, data, out, rng)
     images = to_float(data.x_test[:REPAIRED])
     noisy = images + NOISE * rng.standard_normal(images.shape, dtype=np.float32)

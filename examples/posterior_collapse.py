@@ -13,13 +13,15 @@ from tinyvae import Bernoulli, Gaussian, LearnedGaussian, make_model
 from tinyvae.engine.gaussian import kl_to_standard
 from tinyvae.engine.schedules import constant, cyclical_annealing, linear_annealing
 from tinyvae.laboratory.autoregressive import AutoregressiveBernoulli
-from tinyvae.laboratory.experiment import experiment_parser, run_experiment, train_vae
+from tinyvae.laboratory.experiment import experiment_parser, run_experiment
 from tinyvae.laboratory.surgery import surgery
 from tinyvae.rng import generator
 from tinyvae.training import on_host, plots
 from tinyvae.training.checkpoint import write_json
+from tinyvae.training.config import Config
 from tinyvae.training.diagnosis import collapse_warning
 from tinyvae.training.evaluation import ACTIVE_VARIANCE, importance_weighted_bound
+from tinyvae.training.trainer import Trainer
 
 LATENT_DIM, SEED = 20, 0
 REACH, WIDTH = 84, 16  # of the strong decoder: each pixel sees the three rows before it
@@ -48,12 +50,16 @@ def cases(steps):
 
 def experiment(arguments, data, xp):
     n, images, results = len(data.x_train), data.x_test[:MEASURED], {}
-    for name, (likelihood, *schedule) in cases(arguments.epochs * -(-n // 128)).items():
+    for name, (likelihood, beta_at, free_bits) in cases(arguments.epochs * -(-n // 128)).items():
         model = make_model("vae", "mlp", LATENT_DIM, seed=SEED)
         model.likelihood = likelihood
         model.to(xp)
         kl = [kl_per_dimension(model, images)]
-        for epoch in train_vae(model, data.x_train, arguments.epochs, *schedule):
+        config = Config(epochs=arguments.epochs, free_bits=free_bits, threads=1, seed=SEED)
+        trainer = Trainer(model, data, config)
+        trainer.beta_at = beta_at
+        for epoch in range(1, arguments.epochs + 1):
+            trainer.fit(epoch)
             kl.append(kl_per_dimension(model, images))
             print(f"{name}, epoch {epoch}: KL {sum(kl[-1]):.2f}", flush=True)
             if warning := collapse_warning(kl[-1]):

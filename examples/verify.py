@@ -11,11 +11,11 @@ nats in the second epoch, 2.2 in the fifth, 1.8 in the last. Exit code 0 if all 
 
 import json
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from tinyvae import make_model
 from tinyvae.errors import UserError
 from tinyvae.laboratory.experiment import experiment_parser, run_experiment
 from tinyvae.training import plots
@@ -50,12 +50,11 @@ def experiment(arguments, data, xp):
     most = len(bands["test_total"][0])
     if not 1 <= arguments.epochs <= most or arguments.train_size:
         raise UserError(f"the reference has epochs 1 to {most} of all images; ask for these")
-    config, wrong = Config(seed=SEED), []
-    trainer = Trainer(config, data, arguments.out, xp)
+    model, config, wrong = make_model(seed=SEED).to(xp), Config(arguments.epochs, seed=SEED), []
+    trainer = Trainer(model, data, config, arguments.out)
     for epoch in range(arguments.epochs):
-        trainer.config = replace(config, epochs=epoch + 1)  # to stop after each
-        trainer.fit()
-        if not trainer.finished:
+        trainer.fit(epoch + 1)
+        if len(trainer.history) <= epoch:
             raise KeyboardInterrupt(f" in epoch {epoch + 1}")
         verdicts = []
         for column, (mean, tolerance) in bands.items():

@@ -50,23 +50,23 @@ def test_spherical_path_uses_the_angle_also_where_the_norms_differ():
     ],
     ids=["parallel", "nearly parallel", "opposite", "from zero", "to zero"],
 )
-def test_spherical_path_is_linear_where_there_is_no_arc(z0, z1):
+def test_spherical_path_is_linear_if_the_codes_are_parallel_or_zero(z0, z1):
     np.testing.assert_array_equal(interpolate(z0, z1, 6, spherical=True), interpolate(z0, z1, 6))
 
 
-def test_spherical_path_goes_over_to_the_linear_one_smoothly():
+def test_spherical_path_of_almost_parallel_codes_is_almost_linear():
     z0, z1 = np.array([1.0, 0.0]), np.array([1.0, 2e-6])
     np.testing.assert_allclose(
         interpolate(z0, z1, 5, spherical=True), interpolate(z0, z1, 5), rtol=1e-9
     )
 
 
-def test_interpolate_refuses_what_is_no_path():
-    with pytest.raises(ValueError, match=r"one shape \(L,\), got \(2,\) and \(3,\)"):
+def test_interpolate_refuses_different_shapes_and_too_few_steps():
+    with pytest.raises(ValueError, match=r"the same shape \(L,\), got \(2,\) and \(3,\)"):
         interpolate(np.zeros(2), np.zeros(3), 4)
     with pytest.raises(ValueError, match=r"got \(1, 2\)"):
         interpolate(np.zeros((1, 2)), np.zeros((1, 2)), 4)
-    with pytest.raises(ValueError, match="steps=1"):
+    with pytest.raises(ValueError, match="at least 2, got 1"):
         interpolate(np.zeros(2), np.zeros(2), 1)
 
 
@@ -76,7 +76,7 @@ def test_grid_values_are_the_normal_quantiles(size):
     np.testing.assert_allclose(values, ndtri((np.arange(size) + 0.5) / size), atol=1e-12)
 
 
-def test_grid_reads_as_a_picture():
+def test_grid_runs_from_the_top_left_row_by_row():
     values, codes = quantile_grid(5)
     picture = codes.reshape(5, 5, 2)
     for row in range(5):
@@ -97,3 +97,8 @@ def test_holes_are_between_codes_and_far_from_all():
     found = holes(codes, 40, rng)
     assert found.shape == (40, 2)
     np.testing.assert_allclose(found, 0, atol=0.5)  # half-way from one cluster to the other
+
+
+def test_holes_of_a_single_code_are_that_code():
+    code = np.array([[1.0, 2.0, 3.0]])
+    np.testing.assert_array_equal(holes(code, 2, np.random.default_rng(0)), code[[0, 0]])

@@ -1,7 +1,9 @@
 """tinyvae: autoencoders and variational autoencoders, every gradient derived by hand.
 
-What is imported here is the engine and needs NumPy alone; data, training, evaluation and pictures
-are in tinyvae.data, tinyvae.training.trainer, tinyvae.training.evaluation, tinyvae.training.plots.
+The names below are the engine and the models; to import them takes NumPy alone. The rooms:
+engine (layers, formulas, gradients, optimizers), models (what the engine is put together to), data
+(what models learn from), training (the loop and all around it), laboratory (what the experiments
+measure). A room imports only from the rooms named before it.
 """
 
 from tinyvae.engine.activations import ReLU, Sigmoid, Tanh
@@ -11,7 +13,7 @@ from tinyvae.engine.likelihoods import Bernoulli, Gaussian, LearnedGaussian
 from tinyvae.engine.optim import SGD, Adam, clip_grad_norm
 from tinyvae.errors import UserError
 from tinyvae.models.autoencoder import Autoencoder
-from tinyvae.models.networks import make_model
+from tinyvae.models.registry import make_model
 from tinyvae.models.vae import VAE, GaussianEncoder
 
 __version__ = "0.1.0"

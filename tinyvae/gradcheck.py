@@ -19,8 +19,8 @@ from tinyvae.engine.differences import (
 )
 from tinyvae.engine.layers import Conv2d, ConvTranspose2d, Flatten, Linear, Reshape, Sequential
 from tinyvae.engine.likelihoods import Bernoulli, Gaussian, LearnedGaussian
-from tinyvae.models import networks
 from tinyvae.models.classifier import cross_entropy, cross_entropy_grad
+from tinyvae.models.registry import LIKELIHOODS, make_model
 from tinyvae.rng import generator
 
 TOLERANCE = 1e-7
@@ -103,15 +103,15 @@ def _likelihood_rows(rng):
 
 
 def _model_rows(rng):
-    x, eps = rng.random((2, *networks.IMAGE)), rng.standard_normal((3, 2, 4))
+    x, eps = rng.random((2, 1, 28, 28)), rng.standard_normal((3, 2, 4))
     for network in ("conv", "mlp"):
-        for likelihood in networks.LIKELIHOODS:
+        for likelihood in LIKELIHOODS:
             name = f"{network} {likelihood}"
-            model = networks.make_model("ae", network, 4, likelihood)
+            model = make_model("ae", network, 4, likelihood)
             yield f"Autoencoder {name}", check_model(model, x, rng=rng)
-            model = networks.make_model("vae", network, 4, likelihood)
+            model = make_model("vae", network, 4, likelihood)
             yield f"VAE {name}", check_model(model, x, eps, rng=rng)
-    model = networks.make_model("vae", "mlp", 4, "bernoulli")
+    model = make_model("vae", "mlp", 4, "bernoulli")
     kl = np.sort(model.to(np, np.float64).loss(x, eps).kl)
     floor = float(kl[1] + kl[2]) / 2  # two dimensions above the floor, two below
     error = check_model(model, x, eps, rng=rng, beta=4.0, free_bits=floor)

@@ -1,1 +1,4 @@
-"""What the experiments in examples/ measure, each in a file of its own: nothing of the engine."""
+"""What the experiments in examples/ measure: exact answers, scores, and classic mistakes.
+
+It may import everything else in tinyvae; nothing in tinyvae imports it.
+"""

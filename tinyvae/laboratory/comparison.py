@@ -8,7 +8,6 @@ import numpy as np
 
 from tinyvae.data.batches import to_float
 from tinyvae.laboratory.measures import distance_to_prior, knn_accuracy, smoothness, standardize
-from tinyvae.models.vae import VAE
 from tinyvae.rng import generator
 from tinyvae.training import on_host
 from tinyvae.training.evaluation import evaluate
@@ -23,9 +22,9 @@ def measure(model, data, judge, seed=0):
     """The numbers of a model, {row: number}, on the test images of a Dataset; judge: its Judge."""
     rng, test = generator(seed, "comparison"), data.x_test
     codes = on_host.embed(model, test)
-    drawn = on_host.draws(model, test, rng) if isinstance(model, VAE) else codes
+    drawn = on_host.draws(model, test, rng) if model.noise_dim else codes
     numbers = {
-        "squared error per pixel": evaluate(model, test, seed)["mse"],
+        "squared error per pixel": evaluate(model, test, seed=seed)["mse"],
         "cross-entropy at the code": -on_host.log_prob(model, test, codes).mean(),
         "cross-entropy, z drawn": -on_host.log_prob(model, test, drawn).mean(),
     }

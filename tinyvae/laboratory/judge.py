@@ -7,14 +7,14 @@ digit, as it was never shown one.
 import numpy as np
 from scipy.special import entr
 
-from tinyvae.data.batches import minibatches, to_float
+from tinyvae.data.batches import to_float
 from tinyvae.engine.layers import Linear, Sequential
-from tinyvae.engine.optim import Adam
 from tinyvae.laboratory.measures import distance_to_nearest
 from tinyvae.models.classifier import Classifier
-from tinyvae.models.networks import CONV_FEATURES, conv_trunk
+from tinyvae.models.networks import ConvNetworks
 from tinyvae.rng import generator
 from tinyvae.training.on_host import in_batches
+from tinyvae.training.trainer import train
 
 CLASSES = 10
 
@@ -51,14 +51,8 @@ class Judge:
 
 def train_classifier(data, epochs, xp=np, seed=0):
     """A Classifier, the tutorial's convolutions and a linear layer, that has learned the labels."""
-    rng = generator(seed, "init classifier")
-    network = Sequential(conv_trunk(rng), Linear(CONV_FEATURES, CLASSES, rng=rng))
-    classifier = Classifier(network).to(xp)
-    optimizer = Adam(classifier)
-    images, labels = xp.asarray(data.x_train), xp.asarray(data.y_train)
-    for epoch in range(epochs):
-        for index in minibatches(len(images), 128, seed, epoch, xp):
-            classifier.loss(to_float(images[index]), labels[index])
-            classifier.backward()
-            optimizer.step()
+    networks = ConvNetworks(data.shape, (), generator(seed, "init classifier"))
+    head = Linear(networks.features, CLASSES, rng=networks.rng)
+    classifier = Classifier(Sequential(networks.trunk(), head)).to(xp)
+    train(classifier, data, epochs, seed=seed)
     return classifier

@@ -1,47 +1,48 @@
-"""The autoencoder: a code for each image, and the image back from the code.
+"""The autoencoder: an encoder turns each example into a code, a decoder turns the code back.
 
-Nothing says where codes lie, so a code drawn at random is nobody's: that is what the VAE mends.
+Nothing in the loss says where codes lie. A code drawn at random may lie far from all codes of the
+data, and the decoder was never trained there. The VAE removes this defect.
 """
 
 import numpy as np
 
-from tinyvae.engine.backend import array_module
-from tinyvae.models.base import Loss, Model, as_vectors, batch_first
+from tinyvae.engine.layers import Linear, Sequential
+from tinyvae.models.base import EncoderDecoder, as_vectors, batch_first, require_same_size
 
 
-class Autoencoder(Model):
-    """encoder: (C, H, W, N) -> (L, N); decoder: (L, N) -> (C, H, W, N); a likelihood."""
+class Autoencoder(EncoderDecoder):
+    """encoder: (..., N) -> (L, N); decoder: (L, N) -> (..., N); a likelihood."""
 
-    def __init__(self, encoder, decoder, likelihood, latent_dim):
-        self.latent_dim = latent_dim
-        super().__init__(encoder, decoder, likelihood)
+    term_names = ("reconstruction",)
+    objective = "reconstruction loss"
+
+    @classmethod
+    def build(cls, networks, latent_dim, likelihood):
+        """The autoencoder of these networks.Networks."""
+        trunk, decoder = networks.trunk(), networks.decoder(latent_dim)
+        code = Linear(networks.features, latent_dim, rng=networks.rng)
+        return cls(Sequential(*trunk.layers, code), decoder, likelihood, latent_dim)
 
     def encode(self, x):
-        """Images (N, C, H, W) in [0, 1] -> codes (N, L)."""
-        return batch_first(self._encode(self._inward(x, "N", "C", "H", "W")))
+        """Examples x (N, ...) -> codes (N, L)."""
+        return batch_first(self._encode(self._to_engine(x)))
 
     def embed(self, x):
-        """The same, by the name that all models share."""
+        """The same as `encode`, by the name that all models share."""
         return self.encode(x)
 
-    def loss(self, x):
-        """Loss of images x (N, C, H, W) in [0, 1]: the mean of -log p(x | z = encoder(x))."""
-        loss = Loss(*self.terms(x))
-        self._dkl = loss.dkl
-        return loss
-
     def terms(self, x):
-        x = self._inward(x, "N", "C", "H", "W")
+        """reconstruction: the mean of -log p(x | z = encoder(x)) over examples x (N, ...)."""
+        x = self._to_engine(x)
         output = self._decode(self._encode(x))
-        self._require_size(output, x)
+        require_same_size(output, x)
         n, shape = x.shape[-1], output.shape
         x, output = as_vectors(x, n), as_vectors(output, n)  # (D, N)
-        self._pending = x, output, shape
-        reconstruction = -self.likelihood.log_prob(x, output).mean(dtype=np.float64)
-        return reconstruction, array_module(output).zeros(0)
+        self._saved = x, output, shape
+        return {"reconstruction": -self.likelihood.log_prob(x, output).mean(dtype=np.float64)}
 
-    def terms_backward(self, dreconstruction, dkl):
-        x, output, shape = self._pop_pending()
+    def terms_backward(self, dterms):
+        x, output, shape = self._take_saved()
         # reconstruction = mean over the batch of -log p(x | decoder(encoder(x)))
-        doutput = self.likelihood.backward(-dreconstruction / x.shape[-1], x, output)
+        doutput = self.likelihood.backward(-dterms["reconstruction"] / x.shape[-1], x, output)
         self.encoder.backward(self.decoder.backward(doutput.reshape(shape)))

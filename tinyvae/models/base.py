@@ -1,12 +1,12 @@
-"""What every model shares: the door between people and engine, decoding, reconstruction.
+"""What a model is: everything that training, evaluation and figures may ask of one.
 
-People put the batch first, as data and plots do: images (N, C, H, W), codes (N, L). The engine puts
-it last. A model turns its input once, on the way in, and its output once, on the way out.
+People put the batch first, as data and plots do: images (N, C, H, W), vectors (N, D), codes (N, L).
+The engine puts the batch last. A model moves the batch axis once on the way in and once on the way
+out, so nobody else has to know both layouts.
 """
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -17,99 +17,197 @@ from tinyvae.engine.module import Module
 
 @dataclass(frozen=True, eq=False)
 class Loss:
-    """Nats per example, means over the batch; in float64, on the device of the model."""
+    """The loss terms of a batch and their weights. `loss.kl` is short for `loss.terms["kl"]`."""
 
-    reconstruction: Any  # -log p(x|z), a scalar
-    kl: Any  # (L,): each latent dimension's KL, unweighted; empty for an autoencoder
+    terms: dict  # name: mean over the batch in nats per example; a scalar, but (L,) for "kl"
     beta: float = 1.0
     free_bits: float = 0.0
 
-    @property
-    def total(self):
-        """What is minimised, a scalar; computed when asked for, as a step does without it."""
-        return self.reconstruction + self.beta * schedules.free_bits(self.kl, self.free_bits)
+    def __getattr__(self, name):
+        if name.startswith("__") or name not in self.terms:
+            raise AttributeError(f"this loss has the terms {', '.join(self.terms)}, not {name}")
+        return self.terms[name]
 
     @property
-    def dkl(self):
-        """The gradient of total with respect to kl: (L,), or a number for all dimensions."""
-        return self.beta * schedules.free_bits_grad(self.kl, self.free_bits)
+    def total(self):
+        """What training minimises, a scalar: beta weighs the KL, all other terms count once."""
+        total = sum(term for name, term in self.terms.items() if name != "kl")
+        if "kl" in self.terms:
+            total = total + self.beta * schedules.free_bits(self.kl, self.free_bits)
+        return total
+
+    @property
+    def dterms(self):
+        """{name: dtotal/dterm}: the number 1.0 for a scalar term, an array (L,) for "kl"."""
+        dterms = dict.fromkeys(self.terms, 1.0)
+        if "kl" in self.terms:
+            dterms["kl"] = self.beta * schedules.free_bits_grad(self.kl, self.free_bits)
+        return dterms
 
 
 class Model(Module):
-    """An encoder, a decoder and the likelihood that the decoder's output parametrizes."""
+    """What training and evaluation need. A new model sets the attributes and writes three methods.
 
-    def __init__(self, encoder, decoder, likelihood):
-        self.encoder, self.decoder, self.likelihood = encoder, decoder, likelihood
-        self._pending = None  # what terms keeps for terms_backward
-        self._dkl = None  # what loss keeps for backward
+    `terms` computes the loss terms, `terms_backward` takes their gradients back to the parameters,
+    and `metrics` computes what else evaluation reports.
+    `loss` and `backward`, the pair that people call, follow from them. The inner pair exists
+    because a batch may be computed in parts: free bits look at the mean KL of the whole batch, so
+    every part must have its terms before any part can begin its backward.
+
+    The inputs of `terms`, `loss` and `log_weights` are, in this order: the examples x (N, ...); the
+    noise eps (S, N, noise_dim) ~ N(0, 1) for S samples of z, if noise_dim > 0; the labels (N,), if
+    wants_labels.
+    """
+
+    term_names = ()  # of the loss terms; they become the columns of history.csv
+    objective = "loss"  # what the sum of the terms is called
+    noise_dim = 0  # how many standard normal numbers one sample of one example takes
+    latent_dim = 0  # how many numbers a code has; 0: the model has no codes
+    wants_labels = False
+    support = (-math.inf, math.inf)  # the values that an example may hold
+    log_weights = None  # a model that bounds log p(x) has this method, see VAE.log_weights
+    settings = None  # the arguments of make_model, if it built this model
+
+    def __init__(self):
+        self._saved = None  # what `terms` keeps for `terms_backward`
+        self._dterms = None  # what `loss` keeps for `backward`
         self.to()
 
     def terms(self, *inputs):
-        """What a loss is made of: reconstruction and kl (L,), means over the batch."""
+        """{name: mean over the batch}, in nats per example and float64, on the model's device."""
         raise NotImplementedError
 
-    def terms_backward(self, dreconstruction, dkl):
-        """Set `grad`, the gradient of dreconstruction * reconstruction + dkl @ kl."""
+    def terms_backward(self, dterms):
+        """Set `grad` to the gradient of the sum of dterms[name] * terms[name]."""
         raise NotImplementedError
+
+    def metrics(self, *inputs):
+        """What evaluation reports beside the terms, {name: (N, ...)}; takes no noise."""
+        raise NotImplementedError
+
+    def loss(self, *inputs, beta=1.0, free_bits=0.0):
+        """The Loss of a batch; `backward` then computes its gradient.
+
+        total = the sum of the terms, in which the KL is beta * sum over d of max(free_bits, kl_d).
+        """
+        loss = Loss(self.terms(*inputs), beta, free_bits)
+        self._dterms = loss.dterms
+        return loss
 
     def backward(self):
-        """Set `grad`, the gradient of the last loss with respect to all parameters."""
-        if self._dkl is None:
-            self._pending = None  # terms alone are not a loss
-        self.terms_backward(1.0, self._dkl)
+        """Set `grad` to the gradient of the last loss with respect to all parameters."""
+        if self._dterms is None:
+            self._saved = None  # `terms` alone is not a loss
+        self.terms_backward(self._dterms)
 
-    def decode(self, z):
-        """Codes z (N, L) -> the mean images of p(x|z), (N, C, H, W)."""
-        return batch_first(self.likelihood.mean(self._decode(self._inward(z, "N", "L"))))
+    def inputs(self, x, eps=None, labels=None):
+        """Those of the arguments that this model takes, in its order."""
+        return (x,) + (eps,) * (self.noise_dim > 0) + (labels,) * self.wants_labels
 
-    def embed(self, x):
-        """Images (N, C, H, W) -> one code for each, (N, L)."""
-        raise NotImplementedError
+    def _take_saved(self):
+        """What `terms` saved for its backward, once."""
+        saved, self._saved = self._saved, None
+        if saved is None:
+            raise RuntimeError(
+                f"{type(self).__name__}.backward: call loss first, once for every backward, and "
+                "call no other method of the model in between"
+            )
+        return saved
 
-    def reconstruct(self, x):
-        """Images (N, C, H, W) -> the mean images of p(x | z = codes(x)), (N, C, H, W)."""
-        return self.decode(self.embed(x))
+    def _discard_saved(self):
+        """Call before the layers run: they are about to forget the batch of the last loss."""
+        self._saved = self._dterms = None
 
-    def sample(self, n, rng):
-        """n mean images of codes drawn from N(0, I) by the NumPy generator rng."""
-        return self.decode(rng.standard_normal((n, self.latent_dim), dtype=np.float32))
-
-    def _encode(self, x):
-        self._forget()
-        return self.encoder.forward(x)
-
-    def _decode(self, z):
-        self._forget()
-        return self.decoder.forward(z)
-
-    def _forget(self):
-        """The layers are about to remember other images than those of the last loss."""
-        self._pending = self._dkl = None
-
-    def _inward(self, x, *axes):
-        """x as the engine wants it: batch last, contiguous, on the model's device, its dtype."""
-        if x.ndim != len(axes) or x.dtype.kind != "f":
+    def _to_engine(self, x, axes="(N, D) or (N, C, H, W)"):
+        """x with the batch last, contiguous, on the model's device and of its dtype."""
+        if x.ndim < 2 or len(x) < 1 or x.dtype.kind != "f":
             raise ValueError(
-                f"expected floats of shape ({', '.join(axes)}), got {x.dtype} of shape {x.shape}"
+                f"expected floats of shape {axes} with N >= 1, got {x.dtype} of shape {x.shape}"
             )
         return batch_last(x, self.theta)
 
-    def _require_size(self, output, x):
-        """Refuse a decoder whose output is not an image like x: it might broadcast."""
-        if output.shape[:-1] != x.shape[:-1]:
-            raise ValueError(
-                f"the decoder gives {output.shape[:-1]} for images of {x.shape[:-1]}: "
-                "both must be (C, H, W)"
-            )
 
-    def _pop_pending(self):
-        """What `terms` left for its backward, once."""
-        pending, self._pending = self._pending, None
-        if pending is None:
-            raise RuntimeError(
-                f"{type(self).__name__}.backward: call loss first, once for every backward"
-            )
-        return pending
+class EncoderDecoder(Model):
+    """A model with codes: an encoder, a decoder, and the likelihood of the decoder's output.
+
+    decoder: (L, N) -> (..., N), which the likelihood reads as the parameters of p(x|z). A subclass
+    adds the encoder, `encode` and `embed`.
+    """
+
+    def __init__(self, encoder, decoder, likelihood, latent_dim):
+        self.encoder, self.decoder, self.likelihood = encoder, decoder, likelihood
+        self.latent_dim = latent_dim
+        super().__init__()
+
+    def loss(self, x, *inputs, beta=1.0, free_bits=0.0):
+        """As in Model. Raises ValueError for an x outside the likelihood's support.
+
+        On a GPU the support is not checked, because reading x would make the device wait.
+        """
+        low, high = self.support
+        if isinstance(x, np.ndarray) and x.size and x.dtype.kind == "f":
+            least, most = float(x.min()), float(x.max())  # nan if there is one
+            if not (low <= least and most <= high and math.isfinite(most - least)):
+                raise ValueError(
+                    f"{type(self.likelihood).__name__} takes finite values from {low} to {high}, "
+                    f"got {least} to {most}"
+                )
+        return super().loss(x, *inputs, beta=beta, free_bits=free_bits)
+
+    @property
+    def support(self):
+        return self.likelihood.support
+
+    def metrics(self, x):
+        """The code (N, L), and the squared error of the mean reconstruction, of x's shape."""
+        code = self.embed(x)
+        error = self.decode(code) - x
+        return {"code": code, "squared_error": error * error}
+
+    def embed(self, x):
+        """Examples x (N, ...) -> one code for each, (N, L)."""
+        raise NotImplementedError
+
+    def decode(self, z):
+        """Codes z (N, L) -> the means of p(x|z), (N, ...)."""
+        return batch_first(self.likelihood.mean(self._decode(self._to_engine(z, "(N, L)"))))
+
+    def draw(self, z, rng):
+        """Codes z (N, L) -> a draw from each p(x|z), (N, ...), by the NumPy generator rng."""
+        output = self._decode(self._to_engine(z, "(N, L)"))
+        return batch_first(self.likelihood.sample(output, rng))
+
+    def reconstruct(self, x):
+        """Examples x (N, ...) -> the means of p(x | z = embed(x)), (N, ...)."""
+        return self.decode(self.embed(x))
+
+    def sample(self, n, rng):
+        """n draws x ~ p(x|z) with codes z ~ N(0, I), by the NumPy generator rng."""
+        return self.draw(self._draw_codes(n, rng), rng)
+
+    def sample_means(self, n, rng):
+        """The means of p(x|z) for n codes z ~ N(0, I): the usual pictures, without pixel noise."""
+        return self.decode(self._draw_codes(n, rng))
+
+    def _draw_codes(self, n, rng):
+        return rng.standard_normal((n, self.latent_dim), dtype=np.float32)
+
+    def _encode(self, x):
+        self._discard_saved()
+        return self.encoder.forward(x)
+
+    def _decode(self, z):
+        self._discard_saved()
+        return self.decoder.forward(z)
+
+
+def require_same_size(output, x):
+    """Refuse a decoder whose output is not an example like x: the two might broadcast."""
+    if output.shape[:-1] != x.shape[:-1]:
+        raise ValueError(
+            f"the decoder gives {output.shape[:-1]} for examples of {x.shape[:-1]}: "
+            "both must be equal"
+        )
 
 
 def as_vectors(x, *batch):

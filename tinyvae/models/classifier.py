@@ -1,13 +1,12 @@
 """A classifier: a network that ends in logits, and the softmax cross-entropy it is trained by.
 
-The experiments have one judge what a decoder draws: is it a digit, and which?
+The experiments use a classifier to judge what a decoder draws: is it a digit, and which one?
 """
 
 import numpy as np
 
 from tinyvae.engine.backend import array_module
-from tinyvae.engine.module import Module
-from tinyvae.models.base import batch_first, batch_last
+from tinyvae.models.base import Model, batch_first
 
 
 def log_softmax(logits):
@@ -20,7 +19,8 @@ def log_softmax(logits):
 def cross_entropy(logits, labels):
     """-log softmax(logits)[label] in nats, (N,), for labels (N,) from 0 to K - 1.
 
-    Bishop 2006, eq. 4.108. Raises ValueError for labels of another shape.
+    Bishop 2006, eq. 4.108. Raises ValueError for labels of another shape and, on
+    the host, for labels out of range.
     """
     return -(_one_hot(logits, labels) * log_softmax(logits)).sum(axis=0)
 
@@ -33,33 +33,46 @@ def cross_entropy_grad(logits, labels):
 
 def _one_hot(logits, labels):
     if labels.shape != logits.shape[1:]:
-        raise ValueError(f"labels must be {logits.shape[1:]}, one an image, got {labels.shape}")
+        raise ValueError(f"labels must be {logits.shape[1:]}, one an example, got {labels.shape}")
+    if isinstance(labels, np.ndarray) and not ((0 <= labels) & (labels < len(logits))).all():
+        raise ValueError(
+            f"labels must be from 0 to {len(logits) - 1}, got {labels.min()} to {labels.max()}"
+        )
     classes = array_module(logits).arange(len(logits))
     return (classes[:, None] == labels).astype(logits.dtype)
 
 
-class Classifier(Module):
-    """network: layers (C, H, W, N) -> logits (K, N)."""
+class Classifier(Model):
+    """network: layers (..., N) -> logits (K, N) of K classes."""
+
+    term_names = ("cross_entropy",)
+    objective = "cross-entropy"
+    wants_labels = True
 
     def __init__(self, network):
         self.network = network
-        self.to()
+        super().__init__()
 
-    def _forward(self, x):
-        return self.network.forward(batch_last(x, self.theta))
+    def _logits(self, x):
+        self._discard_saved()
+        return self.network.forward(self._to_engine(x))
 
-    def loss(self, x, labels):
-        """The mean cross-entropy, nats per image, of images x (N, C, H, W) and labels (N,)."""
-        labels = array_module(self.theta).asarray(labels)
-        self._logits, self._labels = self._forward(x), labels
-        return cross_entropy(self._logits, labels).mean(dtype=np.float64)
+    def terms(self, x, labels):
+        """cross_entropy: its mean over examples x (N, ...) with labels (N,) from 0 to K - 1."""
+        logits, labels = self._logits(x), array_module(self.theta).asarray(labels)
+        self._saved = logits, labels
+        return {"cross_entropy": cross_entropy(logits, labels).mean(dtype=np.float64)}
 
-    def backward(self):
-        """Set `grad`, the gradient of the last loss with respect to all parameters."""
-        # loss = mean over the batch of the cross-entropy
-        dlogits = cross_entropy_grad(self._logits, self._labels) / len(self._labels)
-        self.network.backward(dlogits)
+    def terms_backward(self, dterms):
+        logits, labels = self._take_saved()
+        # cross_entropy = mean over the batch
+        dloss = dterms["cross_entropy"] / len(labels)
+        self.network.backward(dloss * cross_entropy_grad(logits, labels))
+
+    def metrics(self, x, labels):
+        """accuracy: 1 where the likeliest class is the label, else 0, (N,)."""
+        return {"accuracy": self._logits(x).argmax(axis=0) == labels}
 
     def probabilities(self, x):
-        """Images (N, C, H, W) -> the probability of each class, (N, K)."""
-        return batch_first(array_module(self.theta).exp(log_softmax(self._forward(x))))
+        """Examples x (N, ...) -> the probability of each class, (N, K)."""
+        return batch_first(array_module(self.theta).exp(log_softmax(self._logits(x))))

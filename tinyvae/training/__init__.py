@@ -1,0 +1,4 @@
+"""The training loop and everything around it: configuration, checkpoints, evaluation, figures.
+
+It may import errors, rng, engine, data and models, and never gradcheck or the laboratory.
+"""

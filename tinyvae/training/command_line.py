@@ -28,20 +28,22 @@ class Parser(argparse.ArgumentParser):
             "--backend", choices=("numpy", "cupy"), help="where to compute (default: numpy)"
         )
 
-    def add_data(self):
+    def add_data(self, default="auto"):
+        named = "auto: MNIST, or synthetic digits where MNIST cannot be had"
         self.add_argument(
             "--dataset",
-            choices=load.CHOICES,
-            help="auto: MNIST, or synthetic digits where it cannot be had (default: auto)",
+            metavar="DATA",
+            help=f"{', '.join(load.CHOICES)} ({named}), or data of your own: a file .npz, .npy or "
+            f".csv, or a folder of IDX files{f' (default: {default})' if default else ''}",
         )
         self.add_argument("--data-dir", help="folder with the MNIST files")
-        self.add_argument("--train-size", type=int, metavar="N", help="the first N training images")
+        self.add_argument("--train-size", type=int, metavar="N", help="only the first N examples")
 
 
 def load_data(dataset="auto", data_dir=None, train_size=None):
     """The Dataset that the arguments of add_data ask for. Raises UserError if it cannot be had."""
-    if dataset == "digits" and data_dir:
-        raise UserError("--data-dir is for MNIST; leave it out with --dataset digits")
+    if dataset not in ("auto", "mnist") and data_dir:
+        raise UserError(f"--data-dir is for MNIST; leave it out with --dataset {dataset}")
     data = load.load_dataset(dataset, data_dir)
     return data if train_size is None else data.head(train_size)
 

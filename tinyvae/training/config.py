@@ -1,6 +1,6 @@
 """The settings of a training run: what they are called, their defaults, and what they may be.
 
-A run is determined by them and by the data: the same settings give the same numbers again.
+The settings, the model and the data determine a run: the same three give the same numbers again.
 """
 
 import math
@@ -8,38 +8,27 @@ from dataclasses import dataclass, fields
 
 from tinyvae.data.batches import BINARIZATIONS
 from tinyvae.errors import UserError
-from tinyvae.models.networks import LIKELIHOODS, MODELS, NETWORKS
 
-CHOICES = {
-    "model": MODELS,
-    "network": NETWORKS,
-    "likelihood": tuple(LIKELIHOODS),
-    "optimizer": ("adam", "sgd"),
-    "binarize": BINARIZATIONS,
-}
-AT_LEAST_ONE = ("latent_dim", "epochs", "batch_size", "samples")
+CHOICES = {"optimizer": ("adam", "sgd"), "binarize": BINARIZATIONS}
+AT_LEAST_ONE = ("epochs", "batch_size", "samples")
 NOT_NEGATIVE = ("beta", "kl_anneal", "free_bits", "threads", "seed")
-ONLY_VAE = ("beta", "kl_anneal", "free_bits", "samples")
+FOR_A_KL, FOR_NOISE = ("beta", "kl_anneal", "free_bits"), ("samples",)
 
 
 @dataclass(frozen=True)
 class Config:
-    """Raises UserError, naming the setting, for a value or combination that makes no sense."""
+    """Raises UserError, naming the setting, for a value that makes no sense."""
 
-    model: str = "vae"
-    network: str = "conv"
-    latent_dim: int = 20
-    likelihood: str = "bernoulli"
-    beta: float = 1.0
-    kl_anneal: float = 0.0  # epochs until beta is reached; 0: from the first step
-    free_bits: float = 0.0  # nats per latent dimension
     epochs: int = 20
     batch_size: int = 128
     lr: float = 1e-3
     optimizer: str = "adam"
-    samples: int = 1  # Monte-Carlo samples of z per image
+    beta: float = 1.0
+    kl_anneal: float = 0.0  # epochs until beta is reached; 0: from the first step
+    free_bits: float = 0.0  # nats per latent dimension
+    samples: int = 1  # Monte-Carlo samples of z per example
     binarize: str = "none"
-    threads: int = 0  # parts of a batch computed at once, with NumPy; 0: training.THREADS
+    threads: int = 0  # parts of a batch computed at once, with NumPy; 0: parallel.default_threads
     seed: int = 0
 
     def __post_init__(self):
@@ -54,12 +43,20 @@ class Config:
                 self._refuse(name, "a finite number, not negative")
         if not 0 < self.lr < math.inf:
             self._refuse("lr", "a finite number above 0")
-        if self.model == "ae":
+
+    def require_fits(self, model):
+        """Raise UserError for a setting that is not the default and means nothing to the model."""
+        for names, meaningful, reason in (
+            (FOR_A_KL, "kl" in model.term_names, "its loss has no KL"),
+            (FOR_NOISE, model.noise_dim > 0, "it draws no samples"),
+        ):
             for field in fields(self):
-                if field.name in ONLY_VAE and getattr(self, field.name) != field.default:
+                given = getattr(self, field.name) != field.default
+                if field.name in names and given and not meaningful:
+                    name = type(model).__name__
                     raise UserError(
-                        f"{flag(field.name)} is for --model vae: an autoencoder has no KL "
-                        "and draws no samples; leave it out"
+                        f"{flag(field.name)} means nothing to the model {name}, because {reason}; "
+                        "leave it out"
                     )
 
     def _refuse(self, name, expected):

@@ -1,7 +1,7 @@
-"""How good a model is on images it may not have seen: the ELBO, the likelihood, what it uses.
+"""How good a model is on examples it may not have seen: the bounds, the error, the units it uses.
 
-Noise belongs to an image, not to its batch, and sums are taken in float64: the numbers do not
-depend on the batch size. All losses are in nats per image.
+The noise belongs to an example, not to its batch, and sums are taken in float64. So the numbers do
+not depend on the batch size, except by rounding. All losses are in nats per example.
 """
 
 import math
@@ -10,67 +10,89 @@ import numpy as np
 
 from tinyvae.data.batches import to_float
 from tinyvae.engine.backend import array_module, to_host
-from tinyvae.models.vae import VAE
 from tinyvae.rng import generator
 
 ACTIVE_VARIANCE = 0.01  # Burda, Grosse and Salakhutdinov 2016, section 5.2
 CHUNK = 10  # importance samples decoded at a time: bounds the memory
 
 
-def evaluate(model, images, seed=0, batch_size=200):
-    """Numbers of a model on uint8 images (N, C, H, W), NumPy's or those of the model's device.
+def evaluate(model, x, labels=None, *, seed=0, batch_size=200):
+    """A dict of numbers about a model on examples x (N, ...), as a Dataset holds them.
 
-    reconstruction, kl_per_dimension (L,), kl, and total, the negative ELBO, with one sampled z an
-    image (the mean of q instead would look some nats better than the bound is); mse, the squared
-    error per pixel of the mean reconstructions; variance_per_dimension (L,), of the codes over
-    the images; and active_units, how many of these are above 0.01.
+    Every model: each loss term by name, and total, their sum with beta = 1 and no free bits. The
+    terms are computed with one sampled z an example. Decoding the mean of q(z|x) instead would
+    report a value several nats lower, which is not a bound. A term of L dimensions is summed, and
+    stands a second time as a list, under its name with "_per_dimension".
+    The means of the model's `metrics`, by name; for a model with codes these become
+    mse, the squared error of the mean reconstructions, averaged over pixels or columns;
+    r2_per_column (D,) for vectors, the coefficient of determination of the reconstructions;
+    variance_per_dimension (L,), the variance of the codes over the examples; and active_units, the
+    number of variances above 0.01.
     """
-    n = len(images)
-    eps = generator(seed, "evaluation").standard_normal((1, n, model.latent_dim), np.float32)
-    eps = array_module(model.theta).asarray(eps)
-    reconstruction = squared = kl = 0.0
-    codes = []
+    n, xp = len(x), array_module(model.theta)
+    if model.noise_dim:
+        shape = (1, n, model.noise_dim)
+        eps = xp.asarray(generator(seed, "evaluation").standard_normal(shape, np.float32))
+    terms = dict.fromkeys(model.term_names, 0.0)  # sums over the examples
+    sums, codes = {"error": 0.0}, []
     for batch in _slices(n, batch_size):
-        x = _on_device(model, images[batch])
-        loss = model.loss(x, eps[:, batch]) if isinstance(model, VAE) else model.loss(x)
-        reconstruction += len(x) * float(loss.reconstruction)
-        kl += len(x) * to_host(loss.kl)
-        codes.append(model.embed(x))
-        error = model.decode(codes[-1]) - x
-        squared += float((error * error).mean(axis=(1, 2, 3)).sum(dtype=np.float64))
-    variance = np.concatenate([to_host(code) for code in codes]).var(axis=0, dtype=np.float64)
-    return {
-        "total": float((reconstruction + np.sum(kl)) / n),
-        "reconstruction": reconstruction / n,
-        "kl": float(np.sum(kl) / n),
-        "kl_per_dimension": (kl / n).tolist(),
-        "mse": squared / n,
-        "variance_per_dimension": variance.tolist(),
-        "active_units": int((variance > ACTIVE_VARIANCE).sum()),
-    }
+        part = _on_device(model, x[batch])
+        its_eps = eps[:, batch] if model.noise_dim else None
+        its_labels = (xp.asarray(labels[batch]),) if model.wants_labels else ()
+        for name, term in model.terms(*model.inputs(part, its_eps, *its_labels)).items():
+            terms[name] = terms[name] + len(part) * to_host(term)
+        for name, values in model.metrics(part, *its_labels).items():
+            if name == "code":
+                codes.append(to_host(values))
+                continue
+            if name == "squared_error":
+                sums["error"] = sums["error"] + to_host(values.sum(axis=0, dtype=np.float64))
+                name, values = "mse", values.mean(axis=tuple(range(1, values.ndim)))
+            sums[name] = sums.get(name, 0.0) + float(values.sum(dtype=np.float64))
+    error = sums.pop("error")
+    numbers = {"total": float(sum(np.sum(term) for term in terms.values()) / n)}
+    for name, term in terms.items():
+        numbers[name] = float(np.sum(term) / n)
+        if np.ndim(term):
+            numbers[f"{name}_per_dimension"] = (term / n).tolist()
+    numbers |= {name: value / n for name, value in sums.items()}
+    if np.ndim(error) == 1:
+        numbers["r2_per_column"] = _r2(error, to_float(to_host(x), np.float64))
+    if codes:
+        variance = np.concatenate(codes).var(axis=0, dtype=np.float64)
+        numbers["variance_per_dimension"] = variance.tolist()
+        numbers["active_units"] = int((variance > ACTIVE_VARIANCE).sum())
+    return numbers
 
 
-def importance_weighted_bound(model, images, samples, seed=0, batch_size=100):
-    """The importance-weighted bound on log p(x) of a VAE, (N,), from `samples` draws an image.
+def _r2(error, x):
+    """1 - squared error / variance of each column of x (N, D); None where the variance is 0."""
+    variation = len(x) * x.var(axis=0)
+    return [1 - float(e / v) if v > 0 else None for e, v in zip(error, variation, strict=True)]
 
-    log of the mean of p(x, z) / q(z|x), z ~ q: between the ELBO (samples = 1) and log p(x), and
-    rising to it. Burda, Grosse and Salakhutdinov 2016, eq. 8. images: uint8 (N, C, H, W).
+
+def importance_weighted_bound(model, x, samples, labels=None, *, seed=0, batch_size=100):
+    """The importance-weighted bound on log p(x) of each example, (N,), from `samples` draws of z.
+
+    The log of the mean of p(x, z) / q(z|x) over z ~ q(z|x). Its expectation is the ELBO for one
+    sample, rises with the number of samples, and tends to log p(x). Burda, Grosse and Salakhutdinov
+    2016, eq. 8. model: one with `log_weights`; x (N, ...): as a Dataset holds it.
     """
-    n, rng = len(images), generator(seed, "importance samples")
+    n, rng, xp = len(x), generator(seed, "importance samples"), array_module(model.theta)
     log_sum = np.full(n, -np.inf)
     for start in range(0, samples, CHUNK):
         size = min(CHUNK, samples - start)
-        eps = rng.standard_normal((size, n, model.latent_dim), np.float32)
-        eps = array_module(model.theta).asarray(eps)
+        eps = xp.asarray(rng.standard_normal((size, n, model.noise_dim), np.float32))
         for batch in _slices(n, batch_size):
-            x = _on_device(model, images[batch])
-            log_w = to_host(model.log_weights(x, eps[:, batch])).astype(np.float64)  # (S, N)
+            its_labels = xp.asarray(labels[batch]) if model.wants_labels else None
+            inputs = model.inputs(_on_device(model, x[batch]), eps[:, batch], its_labels)
+            log_w = to_host(model.log_weights(*inputs)).astype(np.float64)  # (S, N)
             log_sum[batch] = np.logaddexp(log_sum[batch], np.logaddexp.reduce(log_w, axis=0))
     return log_sum - math.log(samples)
 
 
-def _on_device(model, images):
-    return to_float(array_module(model.theta).asarray(images), model.theta.dtype)
+def _on_device(model, x):
+    return to_float(array_module(model.theta).asarray(x), model.theta.dtype)
 
 
 def _slices(n, size):

@@ -1,8 +1,8 @@
-"""Points in the latent space, chosen to be decoded and looked at.
+"""Points of the latent space that are worth decoding and looking at.
 
-A path between two codes shows what lies between two images; a grid of equally likely codes shows
-everything that a model with two latent dimensions can draw; the emptiest places between codes show
-what it draws where it never had to draw anything.
+Points on a path between two codes show how one example changes into another. Points on a grid of
+quantiles show all that a model with two latent dimensions generates. Points in holes, far from the
+code of any example, show what the decoder does where training gave it no examples.
 """
 
 from statistics import NormalDist
@@ -10,23 +10,24 @@ from statistics import NormalDist
 import numpy as np
 from scipy.spatial import cKDTree
 
-PARALLEL = 1e-6  # sine of the angle below which two directions define no arc
+PARALLEL = 1e-6  # two codes count as parallel if the sine of their angle is smaller
 
 
 def interpolate(z0, z1, steps, spherical=False):
-    """Return `steps` codes (steps, L) from z0 (L,) to z1 (L,), both ends included exactly.
+    """Return `steps` codes (steps, L) on a path from z0 (L,) to z1 (L,), both ends included.
 
-    Linear: z(t) = (1 - t) z0 + t z1 with t evenly spaced. Spherical, with theta the angle between
-    z0 and z1: z(t) = (sin((1 - t) theta) z0 + sin(t theta) z1) / sin(theta), which keeps the norm
-    where both ends have the same (Shoemake 1985, Animating rotation with quaternion curves). Where
-    the angle is 0 or pi, or an end is zero, there is no such arc and the path is linear.
-    Raises ValueError unless z0 and z1 are two vectors of one length and steps is at least 2.
+    Linear: z(t) = (1 - t) z0 + t z1 with t evenly spaced from 0 to 1. Spherical, where theta is the
+    angle between z0 and z1: z(t) = (sin((1 - t) theta) z0 + sin(t theta) z1) / sin(theta). If z0
+    and z1 have the same norm, all codes of the spherical path have it too (Shoemake 1985, Animating
+    rotation with quaternion curves). If theta is 0 or pi, or z0 or z1 is zero, sin(theta) is 0 or
+    theta is undefined, and the path is linear.
+    Raises ValueError unless z0 and z1 are vectors of the same length and steps is at least 2.
     """
     z0, z1 = np.asarray(z0), np.asarray(z1)
     if z0.ndim != 1 or z0.shape != z1.shape:
-        raise ValueError(f"z0 and z1 must have one shape (L,), got {z0.shape} and {z1.shape}")
+        raise ValueError(f"z0 and z1 must have the same shape (L,), got {z0.shape} and {z1.shape}")
     if steps < 2:
-        raise ValueError(f"a path has at least its 2 ends, got steps={steps}")
+        raise ValueError(f"steps must be at least 2, got {steps}")
     dtype = np.result_type(z0, z1, np.float32)
     z0, z1 = z0.astype(np.float64), z1.astype(np.float64)
     t = np.linspace(0.0, 1.0, steps)[:, None]
@@ -40,7 +41,7 @@ def interpolate(z0, z1, steps, spherical=False):
 
 
 def _angle(z0, z1):
-    """Angle in radians between two vectors, accurate also near 0 and pi; 0 where one is zero."""
+    """Return the angle in radians between two vectors, accurate near 0 and pi; 0 if one is zero."""
     norm0, norm1 = np.linalg.norm(z0), np.linalg.norm(z1)
     if norm0 == 0 or norm1 == 0:
         return 0.0
@@ -49,12 +50,12 @@ def _angle(z0, z1):
 
 
 def quantile_grid(size):
-    """Return the normal quantiles (size,) and the codes (size * size, 2) of a square grid of them.
+    """Return quantiles (size,) of N(0, 1) and the codes (size * size, 2) of their square grid.
 
-    Quantile i, counted from 0, is the standard normal's inverse distribution function at
-    (i + 0.5) / size, so that every cell of the grid holds the same share of the prior N(0, I).
-    The codes are ordered as a picture is: images decoded from them and reshaped to
-    (size, size, ...) have z[0] growing to the right and the largest z[1] in the top row.
+    Quantile i, counted from 0, is the inverse cumulative distribution function of N(0, 1) at
+    (i + 0.5) / size, so every cell of the grid has the same probability under the prior N(0, I).
+    The codes run row by row from the top left: z[0] increases to the right, and the top row has the
+    largest z[1]. Reshape what is decoded from them to (size, size, ...).
     Raises ValueError if size is below 1.
     """
     if size < 1:
@@ -66,11 +67,12 @@ def quantile_grid(size):
 
 
 def holes(codes, count, rng, tries=10):
-    """Places (count, L) between the codes (N, L), as far as can be from all of them.
+    """Return `count` points (count, L) between the codes (N, L) and far from all of them.
 
-    Of tries * count midpoints of two random codes, those furthest from their nearest code.
+    The candidates are the midpoints of tries * count random pairs of codes. The points are the
+    candidates with the largest distance to their nearest code.
     """
     a, b = codes[rng.integers(0, len(codes), (2, tries * count))]
-    middle = (a + b) / 2
-    distance, _ = cKDTree(codes).query(middle)
-    return middle[np.argsort(-distance)[:count]]
+    midpoints = (a + b) / 2
+    distance, _ = cKDTree(codes).query(midpoints)
+    return midpoints[np.argsort(-distance)[:count]]

@@ -1,7 +1,7 @@
-"""A batch in parts, each on a thread of its own: its gradient is the sum of the parts' gradients.
+"""A batch in parts, one thread for each part: its gradient is the sum of the parts' gradients.
 
-NumPy releases Python's lock while it computes, so the threads work at the same time in every layer;
-without them only the matrix products use more than one core.
+NumPy releases Python's lock while it computes, so the threads work at the same time in every layer.
+Without threads only the matrix products use more than one core.
 """
 
 from contextvars import copy_context
@@ -11,18 +11,25 @@ from threading import Thread
 from threadpoolctl import threadpool_limits
 
 from tinyvae.engine.backend import array_module
+from tinyvae.engine.layers import Conv2d, ConvTranspose2d
 from tinyvae.models.base import Loss
 
 
+def default_threads(model):
+    """How many threads are fastest on two cores: docs/performance.md has the measurement."""
+    layers = (module for _, module in model.named_modules())
+    return 2 if any(isinstance(layer, Conv2d | ConvTranspose2d) for layer in layers) else 1
+
+
 class Threads:
-    """`count` threads, the caller's among them, that share out a list inside a `with` statement.
+    """`count` threads that share out a list inside a `with` statement; the caller's is one of them.
 
     If there are two or more, BLAS uses one thread in each of them meanwhile.
     """
 
     def __init__(self, count):
         self.count = count
-        self._threads, self._queues = [], []  # of the others; a queue is quicker than an executor
+        self._threads, self._queues = [], []  # a queue is faster than an executor
 
     def __enter__(self):
         if self._threads:
@@ -43,19 +50,19 @@ class Threads:
         self._limits.restore_original_limits()
 
     def map(self, function, *arguments):
-        """The builtin map as a list, item i done by thread i modulo `count`.
+        """The builtin map as a list; thread i modulo `count` does item i.
 
-        Outside the `with` the caller does all. function must not call map itself.
+        Outside the `with` the caller does every item. function must not call map itself.
         """
         items = list(zip(*arguments, strict=True))
         results, count = [None] * len(items), 1 + len(self._queues)
-        done = SimpleQueue()  # an error or None from each of the others
+        done = SimpleQueue()  # an error or None from each other thread
 
         def work(first):
             try:
                 for i in range(first, len(items), count):
                     results[i] = function(*items[i])
-            except BaseException as error:  # is raised below, by the thread that called map
+            except BaseException as error:  # raised below, in the thread that called map
                 return error
 
         for first, queue in enumerate(self._queues, start=1):
@@ -83,33 +90,32 @@ class DataParallel:
         self.model, self.threads = model, threads
         self.replicas = [model, *(model.replica() for _ in range(threads.count - 1))]
 
-    def gradient(self, x, eps=None, beta=1.0, free_bits=0.0):
-        """The Loss of a batch, as from model.loss; sets the model's `grad`, as its backward does.
+    def gradient(self, *inputs, beta=1.0, free_bits=0.0):
+        """The Loss of a batch, as model.loss returns it; sets the model's `grad`, as backward."""
+        xp, n, run = array_module(inputs[0]), len(inputs[0]), self.threads.map
+        replicas = self.replicas[:n]  # one example makes one part
+        # The noise (S, N, ...) has its batch axis second.
+        axes = (0, 1, 0) if self.model.noise_dim else (0, 0)
+        parts = [
+            array_module(array).array_split(array, len(replicas), axis)
+            for array, axis in zip(inputs, axes, strict=False)
+        ]
+        shares = [len(part) / n for part in parts[0]]
 
-        eps: None for an autoencoder.
-        """
-        xp, n, run = array_module(x), len(x), self.threads.map
-        replicas = self.replicas[:n]  # one image makes one part
-        parts = xp.array_split(x, len(replicas))
-        shares = [len(part) / n for part in parts]
-        noise = []
-        if eps is not None:
-            noise = [array_module(eps).array_split(eps, len(replicas), axis=1)]
+        def forward(replica, *part):
+            return replica.terms(*part)
 
-        def forward(replica, *inputs):
-            return replica.terms(*inputs)
+        def mean(name):
+            """Over the batch: the means over its parts, weighed by their share of the batch."""
+            return sum(share * part[name] for share, part in zip(shares, terms, strict=True))
 
-        def mean(terms):
-            """Over the batch: that over its parts, weighed by their share of it."""
-            return sum(share * term for share, term in zip(shares, terms, strict=True))
-
-        terms = run(forward, replicas, parts, *noise)
-        means = terms[0] if len(terms) == 1 else map(mean, zip(*terms, strict=True))
-        loss = Loss(*means, beta, free_bits)
-        dkl = loss.dkl
+        terms = run(forward, replicas, *parts)
+        whole = terms[0] if len(terms) == 1 else {name: mean(name) for name in terms[0]}
+        loss = Loss(whole, beta, free_bits)
+        dterms = loss.dterms
 
         def backward(replica, share):
-            replica.terms_backward(share, share * dkl)
+            replica.terms_backward({name: share * dterm for name, dterm in dterms.items()})
 
         def add(total, *others):
             for other in others:

@@ -1,80 +1,141 @@
-"""What is left when training is done: the final numbers and the pictures of a model."""
+"""What is left when training is done: the final numbers and the figures of a model."""
 
 import numpy as np
 
 from tinyvae.data.batches import to_float
 from tinyvae.engine.backend import to_host
-from tinyvae.models.vae import VAE
 from tinyvae.rng import generator
 from tinyvae.training import on_host, plots
 from tinyvae.training.checkpoint import write_json
 from tinyvae.training.evaluation import ACTIVE_VARIANCE, evaluate, importance_weighted_bound
 from tinyvae.training.latent import interpolate, quantile_grid
 
-LIKELIHOOD_IMAGES = 1000  # importance sampling costs this many images times
-LIKELIHOOD_SAMPLES = 100  # so many samples: a decoding each
+BOUND_EXAMPLES = 1000  # the importance-weighted bound decodes this many examples
+BOUND_SAMPLES = 100  # this many times
+LABELS = {"kl": "KL"}  # of loss terms; other terms are shown by their names
+SHOWN = 5000  # test examples in the scatter and the histograms
 
 
 def write_metrics(trainer):
-    """Write metrics.json, the final numbers on the test images, and return what it holds."""
-    model, images, seed = trainer.model, trainer.x_test, trainer.config.seed
+    """Write metrics.json, the final numbers on the test set, and return what it holds."""
+    model, x, labels = trainer.model, trainer.x_test, trainer.data.y_test
+    seed = trainer.config.seed
     metrics = trainer.about() | {
         "epochs_done": trainer.step // trainer.steps_per_epoch,
-        "test": evaluate(model, images, seed),
+        "test": evaluate(model, x, labels, seed=seed),
     }
-    if isinstance(model, VAE):
-        some = images[:LIKELIHOOD_IMAGES]
+    if model.log_weights:
+        some, some_labels = x[:BOUND_EXAMPLES], None if labels is None else labels[:BOUND_EXAMPLES]
+        bound = importance_weighted_bound(model, some, BOUND_SAMPLES, some_labels, seed=seed)
         metrics["importance_weighted"] = {
-            "images": len(some),
-            "samples": LIKELIHOOD_SAMPLES,
-            "bound": float(importance_weighted_bound(model, some, LIKELIHOOD_SAMPLES, seed).mean()),
-            "elbo": -evaluate(model, some, seed)["total"],  # of the same images
+            "examples": len(some),
+            "samples": BOUND_SAMPLES,
+            "bound": float(bound.mean()),
+            "elbo": -evaluate(model, some, some_labels, seed=seed)["total"],  # of the same examples
         }
-    write_json(trainer.folder / "metrics.json", metrics)
+    if trainer.folder:
+        write_json(trainer.folder / "metrics.json", metrics)
     return metrics
+
+
+def loss_lines(trainer, metrics):
+    """The final numbers for people to read: rows (label, value, note or "")."""
+    test, model, data = metrics["test"], trainer.model, trainer.data
+    note = ""
+    if data.std is not None:
+        shift = np.log(data.std).sum()
+        note = f"of standardized columns; {test['total'] + shift:.2f} in the units of the data"
+    yield model.objective, f"{test['total']:.2f}", note
+    if len(model.term_names) > 1:
+        for name in model.term_names:
+            yield LABELS.get(name, name), f"{test[name]:.2f}", ""
+    if "importance_weighted" in metrics:
+        bound = metrics["importance_weighted"]
+        yield (
+            "importance-weighted bound",
+            f"{-bound['bound']:.2f}",
+            f"{bound['samples']} samples; the first {bound['examples']} examples, whose "
+            f"{model.objective} is {-bound['elbo']:.2f}",
+        )
+    if "mse" in test:
+        where = "column" if data.is_table else "pixel"
+        yield f"squared error per {where}", f"{test['mse']:.4f}", ""
+    if "r2_per_column" in test:
+        r2 = [value for value in test["r2_per_column"] if value is not None]
+        yield "R^2, mean over the columns", f"{np.mean(r2):.3f}" if r2 else "-", ""
+    if "active_units" in test:
+        yield "active units", f"{test['active_units']} of {model.latent_dim}", ""
 
 
 def draw_figures(trainer, metrics):
     """Write figures/*.png from the final metrics and the model, and return their folder."""
     folder = trainer.folder / "figures"
-    folder.mkdir(exist_ok=True)
-    model, data, config = trainer.model, trainer.data, trainer.config
-    named = f"{config.model.upper()}, {config.network}, z = {config.latent_dim}, {data.name}"
-    rng = generator(config.seed, "figures")
-    images = to_host(trainer.x_test[:5000])
-    test, codes = to_float(images), on_host.embed(model, images)
+    folder.mkdir(parents=True, exist_ok=True)
+    model, data, settings = trainer.model, trainer.data, trainer.model.settings
+    kind = type(model).__name__
+    if settings:
+        kind = f"{settings['model'].upper()}, {settings['network']}"
+    named = f"{kind}, z = {model.latent_dim}, {data.name}"
+    rng = generator(trainer.config.seed, "figures")
+    x = to_host(trainer.x_test[:SHOWN])
+    codes = on_host.embed(model, x)
 
     if trainer.history:
         plots.loss_curves(trainer.history, folder / "loss.png", f"Learning: {named}")
-    plots.reconstructions(
-        test[:20],
-        on_host.decode(model, codes[:20]),
-        folder / "reconstructions.png",
-        f"Test: {named}",
-    )
-    samples = to_host(model.sample(100, rng))
-    plots.image_grid(samples, folder / "samples.png", f"Decoded from z ~ N(0, I): {named}")
-
-    ends = codes[rng.permutation(len(codes))[:16]].reshape(8, 2, -1)
-    walks = np.stack([on_host.decode(model, interpolate(a, b, steps=11)) for a, b in ends])
-    plots.interpolation(walks, folder / "interpolation.png", f"Between test images: {named}")
-
-    if config.latent_dim >= 2:
-        i, j = plane = np.sort(np.argsort(-codes.var(axis=0))[:2])  # the two most active
-        axes = (f"z[{i}]", f"z[{j}]")
-        labels = data.y_test[: len(codes)]
+    draw = _table_figures if data.is_table else _image_figures
+    draw(model, data, x, codes, metrics, rng, folder, named)
+    if model.latent_dim >= 2:
+        plane, axes = most_active(codes)
+        labels = None if data.y_test is None else data.y_test[: len(codes)]
         plots.latent_scatter(
             codes[:, plane], labels, folder / "latent_scatter.png", f"Codes: {named}", axes
         )
-    if isinstance(model, VAE):
+    if "kl_per_dimension" in metrics["test"]:
         active = np.array(metrics["test"]["variance_per_dimension"]) > ACTIVE_VARIANCE
         kl = metrics["test"]["kl_per_dimension"]
         plots.kl_bars(kl, active, folder / "kl.png", f"KL per dimension: {named}")
-        if config.latent_dim >= 2:
-            values, points = quantile_grid(20)
-            z = np.zeros((len(points), config.latent_dim))
-            z[:, plane] = points
-            images = on_host.decode(model, z).reshape(20, 20, *samples.shape[1:])
-            title = f"Decoded from a grid of normal quantiles: {named}"
-            plots.traversal(images, values, folder / "traversal.png", title, axes)
     return folder
+
+
+def most_active(codes):
+    """The two dimensions of codes (N, L) with the largest variance: indices, and axis names."""
+    plane = np.sort(np.argsort(-codes.var(axis=0))[:2])
+    return plane, tuple(f"z[{i}]" for i in plane)
+
+
+def _image_figures(model, data, x, codes, metrics, rng, folder, named):
+    decoded = on_host.decode(model, codes[:20])
+    plots.reconstructions(
+        to_float(x[:20]), decoded, folder / "reconstructions.png", f"Test: {named}"
+    )
+    samples = to_host(model.sample_means(100, rng))
+    title = f"Means of p(x|z) for z ~ N(0, I): {named}"
+    plots.image_grid(samples, folder / "samples.png", title)
+    ends = codes[rng.permutation(len(codes))[:16]]
+    ends = ends[: len(ends) // 2 * 2].reshape(-1, 2, model.latent_dim)
+    if len(ends):
+        walks = np.stack([on_host.decode(model, interpolate(a, b, steps=11)) for a, b in ends])
+        plots.interpolation(walks, folder / "interpolation.png", f"Between test images: {named}")
+    if "kl" in model.term_names and model.latent_dim >= 2:
+        plane, axes = most_active(codes)
+        values, points = quantile_grid(20)
+        z = np.zeros((len(points), model.latent_dim))
+        z[:, plane] = points
+        images = on_host.decode(model, z).reshape(20, 20, *data.shape)
+        title = f"Decoded from a grid of normal quantiles: {named}"
+        plots.traversal(images, values, folder / "traversal.png", title, axes)
+
+
+def _table_figures(model, data, x, codes, metrics, rng, folder, named):
+    columns = data.columns or tuple(f"column {i}" for i in range(data.shape[0]))
+    r2 = metrics["test"]["r2_per_column"]
+    title = f"Reconstructed columns, test set: {named}"
+    plots.column_r2(r2, columns, folder / "column_r2.png", title)
+    samples = to_host(model.sample(len(x), rng))
+    plots.histograms(
+        data.original(to_float(x)),
+        data.original(samples),
+        columns,
+        folder / "histograms.png",
+        f"Samples and test set: {named}",
+    )

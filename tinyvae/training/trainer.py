@@ -1,7 +1,7 @@
 """The training loop: epochs of steps, a row of history for each epoch, a checkpoint after it.
 
-Noise, order and binarization are functions of (seed, epoch), and the optimizer's state is saved
-with the weights; so on one machine a resumed run ends bit for bit where an uninterrupted one does.
+The optimizer's state is saved with the weights, and all chance is a function of (seed, epoch). So
+on one machine a resumed run ends bit for bit where an uninterrupted run ends.
 """
 
 import csv
@@ -10,79 +10,99 @@ import math
 import platform
 import time
 from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
 import tinyvae
-from tinyvae.data.batches import binarize, minibatches, to_float
+from tinyvae.data import Dataset, binarize
 from tinyvae.engine.backend import array_module, to_host
 from tinyvae.engine.optim import SGD, Adam
 from tinyvae.engine.schedules import constant, linear_annealing
 from tinyvae.errors import UserError
-from tinyvae.models.networks import make_model
-from tinyvae.models.vae import VAE
 from tinyvae.rng import generator
 from tinyvae.training.checkpoint import save_checkpoint, write_atomically, write_json
+from tinyvae.training.config import Config
 from tinyvae.training.diagnosis import all_finite, collapse_warning, first_not_finite
 from tinyvae.training.evaluation import evaluate
+from tinyvae.training.feed import Feed
 from tinyvae.training.interrupt import interrupt_flag
-from tinyvae.training.parallel import DataParallel, Threads
+from tinyvae.training.parallel import DataParallel, Threads, default_threads
 
-# A row of history is measured on one test image for every 40 images that are trained on, and on one
-# training image for every 240, so that it takes some 3% of an epoch; but on at least 100 of each.
+OPTIMIZERS = {"adam": Adam, "sgd": SGD}
+# A row of history is measured on one test example for every 40 training examples, and on one
+# training example for every 240, but on at least 100 of each. So it takes some 3% of an epoch.
 TRAINED_PER_TEST, TRAINED_PER_PROBE, LEAST = 40, 240, 100
-THREADS = {"conv": 2, "mlp": 1}  # by measurement: docs/performance.md
-SYNC_EVERY = 50  # steps between two looks at the loss on a GPU, where looking means waiting
+SYNC_EVERY = 50  # steps between two readings of the loss on a GPU, where reading means waiting
 
 
 class Diverged(UserError):
     """The loss or a gradient is not finite."""
 
 
-class Trainer:
-    """A model in training on a Dataset: everything that `save` writes and `resume` reads.
+def train(model, data, epochs=20, *, folder=None, **settings):
+    """Train a model and return the history, a list with one row (a dict) for each epoch.
 
-    config: Config; xp: numpy or cupy; folder: a pathlib.Path that exists.
+    data: a Dataset, or an array that Dataset.from_arrays takes; settings: those of Config, such as
+    lr and batch_size. With a folder the run is saved there, as Trainer does.
+    Raises KeyboardInterrupt after Ctrl-C, and what Trainer raises.
+    """
+    data = data if isinstance(data, Dataset) else Dataset.from_arrays(data)
+    trainer = Trainer(model, data, Config(epochs=epochs, **settings), folder)
+    trainer.fit()
+    if not trainer.finished:
+        raise KeyboardInterrupt(f" after {len(trainer.history)} of {epochs} epochs")
+    return trainer.history
+
+
+class Trainer:
+    """A model in training on a Dataset: everything that `save` writes and `restore` reads.
+
+    model: a models.base.Model, on the device on which it is to be trained; folder: where to save,
+    made when needed; None: nothing is saved. Raises UserError if model, data and config do not fit
+    each other. Another schedule than the config's may be assigned to `beta_at`.
     """
 
-    def __init__(self, config, data, folder, xp=np):
-        self.config, self.data, self.folder = config, data, folder
-        self.model = make_model(
-            config.model, config.network, config.latent_dim, config.likelihood, config.seed
-        ).to(xp)
-        optimizers = {"adam": Adam, "sgd": SGD}
-        self.optimizer = optimizers[config.optimizer](self.model, lr=config.lr)
-        self.threads = Threads((config.threads or THREADS[config.network]) if xp is np else 1)
-        self.parallel = DataParallel(self.model, self.threads)
-        self.x_train = None  # as bytes: see _upload_images
-        self.x_test = xp.asarray(
-            binarize(data.x_test, config.binarize, generator(config.seed, "binarize test"))
-        )
-        self.steps_per_epoch = -(-len(data.x_train) // config.batch_size)
+    def __init__(self, model, data, config=None, folder=None):
+        self.model, self.data, self.config = model, data, config or Config()
+        self.folder = None if folder is None else Path(folder)
+        config, xp = self.config, array_module(model.theta)
+        config.require_fits(model)
+        if model.wants_labels and data.y_train is None:
+            raise UserError(f"the model learns from labels, but {data.name} has none; give labels")
+        data.require_range(*model.support)
+        self.optimizer = OPTIMIZERS[config.optimizer](model, lr=config.lr)
+        self.threads = Threads((config.threads or default_threads(model)) if xp is np else 1)
+        self.parallel = DataParallel(model, self.threads)
+        self.feed = Feed(model, data, config)
+        rng = generator(config.seed, "binarize test")
+        self.x_test = xp.asarray(binarize(data.x_test, config.binarize, rng))
+        self.steps_per_epoch = self.feed.steps_per_epoch
         anneal_steps = config.kl_anneal * self.steps_per_epoch
         self.beta_at = (
             linear_annealing(config.beta, anneal_steps) if anneal_steps else constant(config.beta)
         )
         self.step = 0
         self.seconds = 0.0  # of the current epoch
-        self.sums = np.zeros(2)  # reconstruction and KL over the images of the current epoch
+        self.sums = self._no_sums()  # of each loss term over the examples of the current epoch
         self.history = []
 
     @property
     def finished(self):
         return self.step >= self.config.epochs * self.steps_per_epoch
 
-    def fit(self):
-        """Train until config.epochs are done, or until Ctrl-C; saved in either case.
+    def fit(self, epochs=None):
+        """Train until so many epochs are done (default: config.epochs), or until Ctrl-C; then save.
 
         Raises Diverged, leaving the last checkpoint, if the loss or the gradient is not finite, and
-        UserError if memory runs out, that of a GPU or the machine's.
+        UserError if the memory of the GPU or of the machine is full.
         """
         self.save()
-        ignored = np.errstate(over="ignore", invalid="ignore")  # every step looks for itself
+        goal = (self.config.epochs if epochs is None else epochs) * self.steps_per_epoch
+        ignored = np.errstate(over="ignore", invalid="ignore")  # every step checks for itself
         with ignored, interrupt_flag() as interrupted:
-            while not self.finished and not interrupted.is_set():
+            while self.step < goal and not interrupted.is_set():
                 try:
                     self._run_epoch(interrupted)
                 except MemoryError as error:  # CuPy's OutOfMemoryError is one
@@ -93,79 +113,56 @@ class Trainer:
                 self.save()
 
     def _run_epoch(self, interrupted):
-        """Do the steps of the epoch that are still to be done; all of them: add its row."""
+        """Do the remaining steps of the epoch; after the last one add the epoch's row."""
         start = time.perf_counter() - self.seconds
         n = len(self.data.x_train)
         epoch, done = divmod(self.step, self.steps_per_epoch)
-        self._upload_images(epoch)
-        eps, batches = self._draw(epoch)
+        self.feed.begin(epoch)
         bar = tqdm(
             total=n,
             initial=min(n, done * self.config.batch_size),
             desc=f"epoch {epoch + 1}/{self.config.epochs}",
-            unit=" images",
+            unit=" examples",
             mininterval=0.5,
         )
         losses, sizes = [], []
         with bar, self.threads:
-            for first, index in batches[done:]:
-                loss = self._train_step(*self._minibatch(eps, first, index))
-                losses.append(loss)
-                sizes.append(len(index))
-                bar.update(len(index))
-                if self._look(self.step - 1):
-                    self._show(bar, loss)
+            for i in range(done, self.steps_per_epoch):
+                inputs = self.feed.inputs(i)
+                losses.append(self._train_step(inputs))
+                sizes.append(len(inputs[0]))
+                bar.update(sizes[-1])
+                if self._may_wait(self.step - 1):
+                    self._show(bar, losses[-1])
                 if interrupted.is_set():
                     tqdm.write("stopping: saving, then measuring (Ctrl-C again: stop at once)")
                     break
-        for size, (reconstruction, *kl) in zip(sizes, _terms(losses), strict=True):
-            self.sums = self.sums + [size * reconstruction, size * sum(kl)]
-        if not all_finite(self.sums, self.model.theta):  # of steps that nobody looked at
+        for size, terms in zip(sizes, self._download(losses), strict=True):
+            for name, term in terms.items():
+                self.sums[name] += size * float(sum(term))
+        # On a GPU most losses are seen here for the first time.
+        if not all_finite(np.array(list(self.sums.values())), self.model.theta):
             raise self._diverged(lambda: None)
         self.seconds = time.perf_counter() - start
         if self.step % self.steps_per_epoch == 0:
             self._end_epoch(epoch + 1, start)
 
-    def _draw(self, epoch):
-        """What an epoch draws: the noise in the order of the steps (None for an autoencoder), and
-        each minibatch: where it begins in this order, and which images it takes.
-        """
-        config, seed = self.config, self.config.seed
-        xp, n = array_module(self.model.theta), len(self.data.x_train)
-        batches = list(minibatches(n, config.batch_size, seed, epoch, xp))
-        eps = None
-        if isinstance(self.model, VAE):
-            shape = (config.samples, n, config.latent_dim)
-            eps = xp.asarray(generator(seed, "noise", epoch).standard_normal(shape, np.float32))
-            eps = eps[:, xp.concatenate(batches)]
-        return eps, [(i * config.batch_size, index) for i, index in enumerate(batches)]
-
-    def _upload_images(self, epoch):
-        """To the model's device, once; in every epoch anew if they are binarized by chance."""
-        if self.x_train is None or self.config.binarize == "dynamic":
-            rng = generator(self.config.seed, "binarize", epoch)
-            images = binarize(self.data.x_train, self.config.binarize, rng)
-            self.x_train = array_module(self.model.theta).asarray(images)
-
-    def _minibatch(self, eps, first, index):
-        x = to_float(self.x_train[index])
-        return x, None if eps is None else eps[:, first : first + len(index)]
-
-    def _train_step(self, x, eps):
-        loss = self._gradient(self.parallel, x, eps)
-        if self._look(self.step) and not self._finite(loss):
+    def _train_step(self, inputs):
+        loss = self._gradient(self.parallel, inputs)
+        if self._may_wait(self.step) and not self._finite(loss):
             whole = DataParallel(self.model, Threads(1))
-            raise self._diverged(lambda: self._gradient(whole, x, eps))
+            raise self._diverged(lambda: self._gradient(whole, inputs))
         self.optimizer.step(self.threads.map)
         self.step += 1
         return loss
 
-    def _gradient(self, parallel, x, eps):
-        return parallel.gradient(x, eps, self.beta_at(self.step), self.config.free_bits)
+    def _gradient(self, parallel, inputs):
+        beta, free_bits = self.beta_at(self.step), self.config.free_bits
+        return parallel.gradient(*inputs, beta=beta, free_bits=free_bits)
 
     def _finite(self, loss):
         grad = self.model.grad
-        # A quarter of the time of a look at each number; a length that overflows is as bad.
+        # One product instead of a look at each number; a squared length that overflows is as bad.
         return all_finite(loss.total, grad @ grad)
 
     def _diverged(self, compute):
@@ -175,55 +172,80 @@ class Trainer:
             "start anew with a smaller --lr"
         )
 
-    def _look(self, step):
-        """Whether to read from the device in a step: always on the host, rarely on a GPU."""
+    def _may_wait(self, step):
+        """Whether to read from the device in this step: always on the host, rarely on a GPU."""
         return array_module(self.model.theta) is np or step % SYNC_EVERY == 0
 
     def _show(self, bar, loss):
-        numbers = {"loss": float(loss.total)}
-        if isinstance(self.model, VAE):
-            numbers |= {"reconstruction": float(loss.reconstruction), "KL": float(loss.kl.sum())}
-        bar.set_postfix({k: f"{v:.1f}" for k, v in numbers.items()}, refresh=False)
+        numbers = {"loss": loss.total}
+        if len(loss.terms) > 1:
+            numbers |= {name: term.sum() for name, term in loss.terms.items()}
+        bar.set_postfix({k: f"{float(v):.1f}" for k, v in numbers.items()}, refresh=False)
+
+    def _download(self, losses):
+        """The terms of all losses on the host, [{name: (1,) or (L,)}]: one copy from the device."""
+        if not losses:
+            return []
+        xp, names = array_module(self.model.theta), self.model.term_names
+        columns = [
+            xp.stack([loss.terms[name] for loss in losses]).reshape(len(losses), -1)
+            for name in names
+        ]
+        stops = np.cumsum([column.shape[1] for column in columns])[:-1]
+        table = to_host(xp.concatenate(columns, axis=1))  # (steps, all dimensions)
+        return [dict(zip(names, np.split(row, stops), strict=True)) for row in table]
+
+    def _no_sums(self):
+        return dict.fromkeys(self.model.term_names, 0.0)
 
     def _end_epoch(self, epoch, start):
-        """Add the epoch's row: train is the mean during the epoch, test the model after it."""
-        n = len(self.x_train)
-        train = self.sums / n
-        probe = evaluate(
-            self.model, _spread(self.x_train, n // TRAINED_PER_PROBE), self.config.seed
-        )
-        test = evaluate(self.model, _spread(self.x_test, n // TRAINED_PER_TEST), self.config.seed)
+        """Add the epoch's row: train is the mean during the epoch, test is measured after it."""
+        n, data = len(self.data.x_train), self.data
+        probe = self._evaluate(self.feed.x, data.y_train, n // TRAINED_PER_PROBE)
+        test = self._evaluate(self.x_test, data.y_test, n // TRAINED_PER_TEST)
         if not math.isfinite(test["total"]):
-            raise self._diverged(lambda: evaluate(self.model, self.x_test[:1]))
-        row = {
-            "dataset": self.data.name,
-            "epoch": epoch,
-            "train_total": float(train.sum()),
-            "train_reconstruction": float(train[0]),
-            "train_kl": float(train[1]),
-            "train_mse": probe["mse"],
-            **{f"test_{name}": test[name] for name in ("total", "reconstruction", "kl", "mse")},
-            "beta": self.beta_at(self.step - 1) if isinstance(self.model, VAE) else 0.0,
-            "active_units": test["active_units"],
-            "seconds": time.perf_counter() - start,
-        }
+            x, labels = self.x_test[:1], data.y_test
+            raise self._diverged(lambda: evaluate(self.model, x, labels))
+        train = {name: total / n for name, total in self.sums.items()}
+        shown = ("total", *train)
+        metrics = [k for k, v in test.items() if isinstance(v, float) and k not in shown]
+        row = {"dataset": data.name, "epoch": epoch, "train_total": sum(train.values())}
+        row |= {f"train_{name}": value for name, value in train.items()}
+        row |= {f"train_{name}": probe[name] for name in metrics}
+        row |= {f"test_{name}": test[name] for name in (*shown, *metrics)}
+        if "kl" in train:
+            row["beta"] = self.beta_at(self.step - 1)
+        if "active_units" in test:
+            row["active_units"] = test["active_units"]
+        row["seconds"] = time.perf_counter() - start
         self.history.append(row)
-        self.sums, self.seconds = np.zeros(2), 0.0
+        self.sums, self.seconds = self._no_sums(), 0.0
+        parts = ", ".join(f"{name} {test[name]:.2f}" for name in train) if len(train) > 1 else ""
         tqdm.write(
-            f"epoch {epoch}: test {row['test_total']:.2f} nats per image (reconstruction "
-            f"{row['test_reconstruction']:.2f}, KL {row['test_kl']:.2f}), {row['seconds']:.0f} s"
+            f"epoch {epoch}: test {test['total']:.2f} nats per example"
+            f"{f' ({parts})' if parts else ''}, {row['seconds']:.0f} s"
         )
-        warning = collapse_warning(test["kl_per_dimension"])
+        warning = collapse_warning(test.get("kl_per_dimension", ()))
         if warning and row["beta"] == self.config.beta:  # not while it is still being raised
             tqdm.write(warning)
 
+    def _evaluate(self, x, labels, count):
+        """Numbers on at least `count` of the examples, and LEAST, evenly spaced; or on all."""
+        every = max(1, len(x) // max(count, LEAST))
+        labels = labels[::every] if self.model.wants_labels else None
+        return evaluate(self.model, x[::every], labels, seed=self.config.seed)
+
     def save(self):
-        """Write checkpoint.npz, then config.json and history.csv, which only repeat it."""
+        """Write checkpoint.npz, then config.json and history.csv, which only repeat parts of it."""
+        if self.folder is None:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
         about = self.about()
         progress = {
             "step": self.step,
             "epoch": self.step // self.steps_per_epoch,
             "seconds": self.seconds,
+            "sums": self.sums,
             "history": self.history,
         }
         save_checkpoint(self.folder / "checkpoint.npz", self._arrays(), about | progress)
@@ -247,51 +269,39 @@ class Trainer:
             )
         if arrays.keys() != self._arrays().keys():
             raise UserError("the checkpoint lacks arrays of the run's model; train anew")
-        self.model.load_state_dict(_below("model/", arrays))
-        for name, value in _below("optimizer/", arrays).items():
+        self.model.load_state_dict(arrays_under("model/", arrays))
+        for name, value in arrays_under("optimizer/", arrays).items():
             state = self.optimizer.state[name]
             state[...] = array_module(state).asarray(value)
-        self.sums, self.step = arrays["sums"], about["step"]
-        self.seconds, self.history = about["seconds"], about["history"]
+        self.step, self.seconds = about["step"], about["seconds"]
+        self.sums, self.history = about["sums"], about["history"]
 
     def _arrays(self):
-        """All that changes from step to step, as arrays on the host."""
+        """All arrays that change from step to step, on the host."""
         arrays = {f"model/{name}": value for name, value in self.model.state_dict().items()}
         for name, value in self.optimizer.state.items():
             arrays[f"optimizer/{name}"] = to_host(value)
-        return arrays | {"sums": self.sums}
+        return arrays
 
     def about(self):
-        """What determines the run: settings, data and versions."""
-        xp = array_module(self.model.theta)
-        return {
+        """What determines the run: settings, model, data and versions."""
+        xp, data = array_module(self.model.theta), self.data
+        about = {
             "config": asdict(self.config),
-            "dataset": self.data.name,
-            "dataset_sha256": self.data.fingerprint,
-            "train_examples": len(self.data.x_train),
-            "test_examples": len(self.data.x_test),
-            "versions": {
-                "tinyvae": tinyvae.__version__,
-                "numpy": np.__version__,
-                xp.__name__: xp.__version__,
-                "python": platform.python_version(),
-            },
+            "model": self.model.settings,
+            "dataset": data.name,
+            "dataset_source": data.source,
+            "dataset_sha256": data.fingerprint,
+            "train_examples": len(data.x_train),
+            "test_examples": len(data.x_test),
         }
+        if data.mean is not None:
+            about["columns"] = {"mean": data.mean.tolist(), "std": data.std.tolist()}
+        versions = {"tinyvae": tinyvae.__version__, "numpy": np.__version__}
+        versions |= {xp.__name__: xp.__version__, "python": platform.python_version()}
+        return about | {"versions": versions}
 
 
-def _terms(losses):
-    """The reconstruction and each dimension's KL of all losses, (steps, 1 + L): one download."""
-    if not losses:
-        return []
-    xp = array_module(losses[0].reconstruction)
-    reconstruction = xp.stack([loss.reconstruction for loss in losses])[:, None]
-    return to_host(xp.concatenate([reconstruction, xp.stack([loss.kl for loss in losses])], axis=1))
-
-
-def _spread(images, count):
-    """At least `count` of the images, and LEAST, evenly spaced; all, where there are no more."""
-    return images[:: max(1, len(images) // max(count, LEAST))]
-
-
-def _below(prefix, arrays):
+def arrays_under(prefix, arrays):
+    """The arrays whose names begin with `prefix`, under the rest of their names."""
     return {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
