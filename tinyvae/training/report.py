@@ -75,13 +75,15 @@ def draw_figures(trainer, metrics):
     kind = type(model).__name__
     if settings:
         kind = f"{settings['model'].upper()}, {settings['network']}"
-    named = f"{kind}, z = {model.latent_dim}, {data.name}"
+    size = f", z = {model.latent_dim}" if model.latent_dim else ""
+    named = f"{kind}{size}, {data.name}"
+    if trainer.history:
+        plots.loss_curves(trainer.history, folder / "loss.png", f"Learning: {named}")
+    if not model.latent_dim:
+        return folder
     rng = generator(trainer.config.seed, "figures")
     x = to_host(trainer.x_test[:SHOWN])
     codes = on_host.embed(model, x)
-
-    if trainer.history:
-        plots.loss_curves(trainer.history, folder / "loss.png", f"Learning: {named}")
     draw = _table_figures if data.is_table else _image_figures
     draw(model, data, x, codes, metrics, rng, folder, named)
     if model.latent_dim >= 2:

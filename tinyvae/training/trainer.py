@@ -209,8 +209,7 @@ class Trainer:
         probe = self._evaluate(self.feed.x, data.y_train, n // TRAINED_PER_PROBE)
         test = self._evaluate(self.x_test, data.y_test, n // TRAINED_PER_TEST)
         if not math.isfinite(test["total"]):
-            x, labels = self.x_test[:1], data.y_test
-            raise self._diverged(lambda: evaluate(self.model, x, labels))
+            raise self._diverged(lambda: evaluate(self.model, self.x_test, data.y_test))
         train = {name: total / n for name, total in self.sums.items()}
         shown = ("total", *train)
         metrics = [k for k, v in test.items() if isinstance(v, float) and k not in shown]
