@@ -12,7 +12,7 @@ import numpy as np
 
 from tinyvae import make_model, to_host
 from tinyvae.data import to_float
-from tinyvae.laboratory.bugs import SKIP_CONNECTION, patches_of, planted
+from tinyvae.laboratory.bugs import patches_of, planted, vae_with_skip_connection
 from tinyvae.laboratory.bugs_figure import draw
 from tinyvae.laboratory.experiment import experiment_parser, run_experiment
 from tinyvae.rng import generator
@@ -52,9 +52,10 @@ def experiment(arguments, data, xp):
     numbers, pictures, curves = {}, {}, {}
     for name in (*TRAINED, SKIP, RELU):
         print(f"training: {name}", flush=True)
-        network = SKIP_CONNECTION if name in (SKIP, RELU) else ()
-        with planted(network), planted(patches_of(name)):
-            model, folder = make_model(network="mlp").to(xp), name.replace(" ", "-")
+        model = vae_with_skip_connection() if name in (SKIP, RELU) else make_model(network="mlp")
+        folder = name.replace(" ", "-")
+        with planted(patches_of(name)):
+            model.to(xp)
             history = train(model, data, arguments.epochs, folder=arguments.out / folder)
         numbers[name], pictures[name] = measure(name, model, data)
         curves[name] = [row["test_total"] for row in history]
