@@ -9,7 +9,7 @@ import sys
 import numpy as np
 from matplotlib.colors import LogNorm
 
-from tinyvae import VAE, Bernoulli, Gaussian, LearnedGaussian, make_model
+from tinyvae import Bernoulli, Gaussian, LearnedGaussian, make_model
 from tinyvae.engine.gaussian import kl_to_standard
 from tinyvae.engine.schedules import constant, cyclical_annealing, linear_annealing
 from tinyvae.laboratory.autoregressive import AutoregressiveBernoulli
@@ -51,8 +51,9 @@ def cases(steps):
 def experiment(arguments, data, xp):
     n, images, results = len(data.x_train), data.x_test[:MEASURED], {}
     for name, (likelihood, beta_at, free_bits) in cases(arguments.epochs * -(-n // 128)).items():
-        base = make_model("vae", "mlp", LATENT_DIM, seed=SEED)
-        model = VAE(base.encoder, base.decoder, likelihood).to(xp)
+        model = make_model("vae", "mlp", LATENT_DIM, seed=SEED)
+        model.likelihood = likelihood
+        model.to(xp)
         kl = [kl_per_dimension(model, images)]
         config = Config(epochs=arguments.epochs, free_bits=free_bits, threads=1, seed=SEED)
         trainer = Trainer(model, data, config)

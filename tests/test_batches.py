@@ -57,8 +57,39 @@ def test_dynamic_draws_from_the_generator_alone():
 def test_binarize_refuses():
     with pytest.raises(UserError, match="none, threshold, dynamic, got 'otsu'"):
         binarize(EVERY_GREY, "otsu")
-    with pytest.raises(TypeError, match="uint8, got float32"):
-        binarize(EVERY_GREY.astype(np.float32), "threshold")
+    for function in (lambda x: binarize(x, "threshold"), to_float, entropy_floor):
+        with pytest.raises(TypeError, match="uint8 or floats, got int32"):
+            function(EVERY_GREY.astype(np.int32))
+
+
+def test_threshold_of_floats():
+    x = np.array([[0, 0.25, np.nextafter(np.float32(0.5), np.float32(0))], [0.5, 0.75, 1]], "f4")
+    binary = binarize(x, "threshold")
+    assert binary.dtype == np.uint8
+    np.testing.assert_array_equal(binary, [[0, 0, 0], [255, 255, 255]])
+    assert binarize(x, "none") is x
+
+
+def test_dynamic_floats_are_white_with_their_value_as_probability():
+    n, p = 20_000, np.array([0, 1e-3, 0.1, 0.5, 0.77, 0.999, 1], np.float32)
+    binary = binarize(np.tile(p, (n, 1)), "dynamic", np.random.default_rng(0))
+    assert binary.dtype == np.uint8 and set(np.unique(binary)) == {0, 255}
+    white = (binary == 255).sum(axis=0)
+    assert white[0] == 0 and white[-1] == n
+    for count, probability in zip(white[1:-1], p[1:-1], strict=True):
+        assert scipy.stats.binomtest(int(count), n, probability).pvalue > 1e-3
+
+
+@pytest.mark.parametrize("wrong", [-0.1, 1.5, np.nan, np.inf])
+def test_floats_beyond_grey_levels_are_refused(wrong):
+    x = np.array([[0.5, wrong]], np.float32)
+    for function in (
+        lambda: binarize(x, "threshold"),
+        lambda: binarize(x, "dynamic", np.random.default_rng(0)),
+        lambda: entropy_floor(x),
+    ):
+        with pytest.raises(UserError, match="from 0 to 1, found"):
+            function()
 
 
 @given(n=st.integers(1, 300), batch_size=st.integers(1, 330), epoch=st.integers(0, 99))
@@ -99,6 +130,28 @@ def test_to_float(dtype):
     np.testing.assert_array_equal(x, (np.arange(256) / 255).astype(dtype))
     assert x[0] == 0 and x[255] == 1 and EVERY_GREY[255] == 255
     assert to_float(EVERY_GREY).dtype == np.float32
+
+
+@pytest.mark.parametrize("shape", [(5, 3), (4, 3, 2, 6)])
+def test_to_float_of_floats_keeps_values_and_puts_the_batch_last_in_memory(shape):
+    x = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    for array in (x, np.asfortranarray(x)):
+        back = to_float(array)
+        assert back.dtype == np.float32 and back.shape == shape
+        assert np.moveaxis(back, 0, -1).flags.c_contiguous
+        np.testing.assert_array_equal(back, x)
+        back[...] = 0
+        assert array.any()  # a copy
+    assert to_float(x, np.float64).dtype == np.float64
+    whole = to_float(np.zeros(shape, np.uint8))
+    assert np.moveaxis(whole, 0, -1).flags.c_contiguous
+
+
+def test_entropy_floor_of_floats_is_that_of_the_same_bytes():
+    images = np.random.default_rng(0).integers(0, 256, (2100, 6), dtype=np.uint8)
+    floor = entropy_floor(images)
+    assert entropy_floor(images / 255) == pytest.approx(floor, rel=1e-12)
+    assert entropy_floor((images / 255).astype(np.float32)) == pytest.approx(floor, rel=1e-5)
 
 
 def test_entropy_floor_is_scipys_entropy():

@@ -419,11 +419,11 @@ def kernel(name):
 
 
 def test_a_kernel_is_one_call_and_makes_its_output_or_overwrites_it(x):
-    b = cupy.ones((3, 1), dtype=np.float32)
+    y = cupy.ones((3, 1), dtype=np.float32)
     with counted() as counts:
-        result = kernel("bias_relu")(x, b, x)
-    assert result is x and counts.names == {"bias_relu": 1}
-    np.testing.assert_array_equal(x.get(), np.maximum(HOST + 1, 0))
+        result = kernel("relu_backward")(x, y, x)
+    assert result is x and counts.names == {"relu_backward": 1}
+    np.testing.assert_array_equal(x.get(), HOST)
     zeros = cupy.zeros((2, 3))
     with counted() as counts:
         half = kernel("sigmoid")(zeros)
@@ -433,14 +433,14 @@ def test_a_kernel_is_one_call_and_makes_its_output_or_overwrites_it(x):
 
 def test_what_a_kernel_refuses(x):
     """Arrays of the host, of another type or shape, and too few of them."""
-    bias_relu, b = kernel("bias_relu"), cupy.ones((3, 1), dtype=np.float32)
+    backward, y = kernel("relu_backward"), cupy.ones((3, 1), dtype=np.float32)
     with pytest.raises(TypeError, match="Unsupported type"):
-        bias_relu(x, HOST[:, :1], x)
+        backward(x, HOST[:, :1], x)
     with pytest.raises(TypeError, match="Type is mismatched"):
-        bias_relu(x, cupy.ones((3, 1)), x)
+        backward(x, cupy.ones((3, 1)), x)
     with pytest.raises(TypeError, match="Wrong number of arguments"):
-        bias_relu(x)
+        backward(x)
     with pytest.raises(TypeError, match="Output arguments"):
-        bias_relu(x, b, 1.0)
+        backward(x, y, 1.0)
     with pytest.raises(ValueError, match="Out shape is mismatched"):
-        bias_relu(x, b, cupy.ones((3, 5), dtype=np.float32)[:, :1])
+        backward(x, y, cupy.ones((3, 5), dtype=np.float32)[:, :1])

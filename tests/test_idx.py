@@ -1,5 +1,7 @@
+import errno
 import gzip
 import math
+import os
 import struct
 import tracemalloc
 
@@ -8,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tinyvae.data.idx import idx_header, read_idx
+from tinyvae.data import idx
+from tinyvae.data.idx import DamagedFile, find_idx, idx_header, read_idx
 from tinyvae.errors import UserError
 
 ARRAY = np.random.default_rng(0).integers(0, 256, (3, 5, 4), dtype=np.uint8)
@@ -23,7 +26,7 @@ def read(tmp_path, content, ndim=3):
 
 def refused(tmp_path, content, match, ndim=3):
     """The content is refused in a message that names the file, the trouble and the remedy."""
-    with pytest.raises(UserError, match=match) as caught:
+    with pytest.raises(DamagedFile, match=match) as caught:
         read(tmp_path, content, ndim)
     assert str(tmp_path / "some.idx") in str(caught.value)
     assert "replace it by an intact copy" in str(caught.value)
@@ -81,10 +84,38 @@ def test_broken_gzip_streams(tmp_path):
 
 
 def test_unreadable_files(tmp_path):
-    with pytest.raises(UserError, match=r"absent.*No such file"):
-        read_idx(tmp_path / "absent", 3)
-    with pytest.raises(UserError, match="readable file"):
-        read_idx(tmp_path, 3)
+    """Each cause has its own sentence, and none of them is called damage."""
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    causes = {
+        tmp_path / "absent": "No such file.*check the path",
+        tmp_path: "found a folder; name a file",
+        fifo: "found a FIFO.*copy the data to a file",  # to open it would wait for ever
+        "/dev/zero": "found a FIFO, a socket or a device",
+    }
+    for path, cause in causes.items():
+        with pytest.raises(UserError, match=cause) as caught:
+            read_idx(path, 3)
+        assert str(caught.value).startswith(f"{path}: expected")
+        assert not isinstance(caught.value, DamagedFile)
+
+
+def test_permission_and_memory_have_their_own_remedies(tmp_path, monkeypatch):
+    path = tmp_path / "some.idx"
+    path.write_bytes(PLAIN)
+    for error, remedy in (
+        (PermissionError(errno.EACCES, "Permission denied"), "change its permissions"),
+        (OSError(errno.EIO, "Input/output error"), "Input/output error; check the path and"),
+        (MemoryError(), "fit into memory"),
+    ):
+
+        def fail(*_, error=error):
+            raise error
+
+        monkeypatch.setattr(idx, "_read_array", fail)
+        with pytest.raises(UserError, match=remedy) as caught:
+            read_idx(path, 3)
+        assert not isinstance(caught.value, DamagedFile)
 
 
 @pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
@@ -113,6 +144,62 @@ def test_a_large_promise_takes_only_what_arrives(tmp_path):
     rest = np.random.default_rng(2).bytes(1 << 17)
     liar = gzip.compress(idx_header((100, 1 << 10, 1 << 10)) + rest)
     assert peak_memory(lambda: refused(tmp_path, liar, "found 131072")) < 4 << 20
+
+
+def test_a_known_shape_bounds_the_memory(tmp_path):
+    """A bomb that keeps its header's promise: 64 MB in 64 kB."""
+    path = tmp_path / "bomb.gz"
+    path.write_bytes(gzip.compress(idx_header((64, 1024, 1024)) + bytes(64 << 20)))
+
+    def refuse():
+        with pytest.raises(DamagedFile, match=r"shape \(3, 5, 4\), found \(64, 1024, 1024\)"):
+            read_idx(path, 3, (3, 5, 4))
+
+    assert peak_memory(refuse) < 4 << 20
+    path.write_bytes(PLAIN)
+    np.testing.assert_array_equal(read_idx(path, 3, (3, 5, 4)), ARRAY)
+
+
+def test_data_sets_are_found_by_the_names_of_their_files(tmp_path):
+    """Dashes or dots, .gz or not, a folder for each file, folders below, EMNIST's prefixes."""
+    names = [
+        "train-images-idx3-ubyte",
+        "train-labels.idx1-ubyte.gz",
+        "t10k-images-idx3-ubyte.gz",
+        "t10k-images-idx3-ubyte",
+        "t10k-labels.idx1-ubyte/t10k-labels-idx1-ubyte",
+        "raw/emnist-letters-train-images-idx3-ubyte.gz",
+        "raw/emnist-letters-test-labels-idx1-ubyte",
+        "a/b/train-images-idx3-ubyte",
+        "a/b/c/train-labels-idx1-ubyte",  # three folders below: too far
+        "train-images-idx3-ubyte.txt",
+        "readme",
+    ]
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    top, raw, below = find_idx(tmp_path)
+    assert top == (str(tmp_path), "", parts(tmp_path, *names[:2], names[3], names[2], names[4]))
+    assert raw == (f"{tmp_path}/raw", "emnist-letters", parts(tmp_path, *names[5:7]))
+    assert below == (f"{tmp_path}/a/b", "", parts(tmp_path, names[7]))
+    assert find_idx(tmp_path / "readme") == find_idx(tmp_path / "absent") == []
+
+
+def parts(folder, *names):
+    """What find_idx says of these files, given in its order."""
+    found = {}
+    for name in names:
+        half = "train" if "train" in name else "test"
+        part = f"{'x' if 'images' in name else 'y'}_{half}"
+        found.setdefault(part, []).append(str(folder / name))
+    return found
+
+
+def test_the_search_ends_in_a_folder_that_links_to_itself(tmp_path):
+    (tmp_path / "loop").symlink_to(tmp_path)
+    (tmp_path / "train-images-idx3-ubyte").write_bytes(PLAIN)
+    place, _, found = find_idx(tmp_path)[0]
+    assert place == str(tmp_path) and len(found["x_train"]) == 1
 
 
 def corruptions(content):

@@ -55,7 +55,6 @@ def arguments():
     x = np.random.default_rng(0).random((20, 1, 4))
     grad, theta, moments = normal(33), normal(33), (normal(33), normal(33) ** 2)
     return {
-        "bias_relu": ([special(6, 5, 4), normal(6, 1, 1)], [empty(6, 5, 4)]),
         "relu_backward": ([special(6, 5), normal(6, 5).clip(0)], [empty(6, 5)]),
         "sigmoid": ([60 * special(9, 7)], [empty(9, 7)]),
         "gather": ([normal(*image), *numbers], [empty(*places)]),

@@ -35,11 +35,11 @@ def contents(monkeypatch):
     contents, files = {}, {}
     for part, file in mnist.FILES.items():
         n = 7 if part.endswith("train") else 3
-        shape = (n, 28, 28) if file.ndim == 3 else (n,)
+        shape = (n, *file.shape[1:])
         pixels = rng.integers(0, 256, shape, dtype=np.uint8)
         content = idx_header(shape) + pixels.tobytes()
         contents[file.name] = content
-        files[part] = MnistFile(file.name, file.ndim, sha256(content), sha256(published(content)))
+        files[part] = MnistFile(file.name, shape, sha256(content), sha256(published(content)))
     monkeypatch.setattr(mnist, "FILES", files)
     return contents
 
@@ -107,7 +107,7 @@ def check(dataset, contents):
     """The data set is the one in these files."""
     for part, file in mnist.FILES.items():
         array = getattr(dataset, part)
-        assert array.astype(np.uint8).tobytes() == contents[file.name][4 + 4 * file.ndim :]
+        assert array.astype(np.uint8).tobytes() == contents[file.name][4 + 4 * len(file.shape) :]
     assert dataset.name == "MNIST"
     assert dataset.x_train.shape == (7, 1, 28, 28) and dataset.y_train.shape == (7,)
     assert dataset.x_test.shape == (3, 1, 28, 28) and dataset.y_test.shape == (3,)
@@ -218,16 +218,94 @@ def test_no_mirror_has_it(mirrors, cache, tmp_path, contents, page, reason):
     mirrors.serve("first", contents)
     for folder in ("first", "second"):
         mirrors.pages[f"/{folder}/t10k-labels-idx1-ubyte.gz"] = page
-    (tmp_path / "mine").mkdir()
     with pytest.raises(DatasetUnavailable, match=reason) as caught:
-        load_mnist(tmp_path / "mine")
+        load_mnist()
     message = str(caught.value)
-    for part in ("t10k-labels", str(tmp_path / "mine"), str(cache), "/first/", "/second/"):
+    for part in ("t10k-labels", str(cache), "/first/", "/second/"):
         assert part in message
     for remedy in ("--data-dir", "TINYVAE_DATA", "--dataset digits"):
         assert remedy in message
     assert "\n" not in message
     assert len(files_in(cache)) == 3 and all(name.endswith("ubyte.gz") for name in files_in(cache))
+
+
+def test_a_named_folder_without_mnist_is_an_error(monkeypatch, mirrors, tmp_path, contents):
+    """Nothing is downloaded, and "auto" does not take the synthetic digits."""
+    mirrors.serve("first", contents)
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    with pytest.raises(UserError, match="--data-dir to name .*found nothing in .*mine") as caught:
+        load_mnist(folder)
+    assert not isinstance(caught.value, DatasetUnavailable)
+    (folder / "train.csv").write_text("1")
+    monkeypatch.setenv("TINYVAE_DATA", str(folder))
+    with pytest.raises(UserError, match="TINYVAE_DATA to name .*found train.csv in") as caught:
+        load_mnist()
+    assert not isinstance(caught.value, DatasetUnavailable)
+    check(load_mnist(put(tmp_path / "whole", contents)), contents)  # the other is not needed
+    assert mirrors.requests == []
+
+
+def test_a_named_folder_with_some_files_and_no_network_is_an_error(tmp_path, contents):
+    name = "t10k-images-idx3-ubyte"
+    with pytest.raises(UserError, match="mine.* could not be downloaded") as caught:
+        load_mnist(put(tmp_path / "mine", {name: contents[name]}))
+    assert not isinstance(caught.value, DatasetUnavailable)
+
+
+def dotted(name):
+    return name.replace("-idx", ".idx")
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [
+        dotted,
+        lambda name: f"MNIST/raw/{name}",
+        lambda name: f"raw/{dotted(name)}",
+        lambda name: f"{name}/{dotted(name)}",
+        lambda name: f"{name}/{name}",
+        lambda name: f"archive/{dotted(name)}/{name}",
+        lambda name: name.replace("-", "_"),
+        str.upper,
+    ],
+)
+@pytest.mark.parametrize("pack, ending", [(bytes, ""), (gzip.compress, ".gz")])
+def test_other_common_names_and_folders(tmp_path, contents, layout, pack, ending):
+    for name, content in contents.items():
+        path = tmp_path / "mine" / (layout(name) + ending)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(pack(content))
+    check(load_mnist(tmp_path / "mine"), contents)
+
+
+def test_the_checksum_decides_between_data_sets_that_share_their_names(tmp_path, contents):
+    """As torchvision lays out MNIST beside Fashion-MNIST."""
+    other = {name: content[:-1] + bytes([content[-1] ^ 1]) for name, content in contents.items()}
+    for name, files in {"FashionMNIST": other, "MNIST": contents}.items():
+        (tmp_path / name).mkdir()
+        put(tmp_path / name / "raw", files)
+    check(load_mnist(tmp_path), contents)
+    with pytest.raises(UserError, match="SHA-256.*another data set give its folder to --dataset"):
+        load_mnist(tmp_path / "FashionMNIST")
+
+
+def test_a_file_of_another_shape_is_not_unpacked(tmp_path, contents):
+    folder = put(tmp_path / "mine", contents)
+    bomb = idx_header((4000, 28, 28)) + bytes(4000 * 28 * 28)
+    put(folder, {"train-images-idx3-ubyte": bomb})
+    with pytest.raises(UserError, match=r"expected an array of shape \(7, 28, 28\)"):
+        load_mnist(folder)
+
+
+def test_a_fifo_is_refused_and_not_waited_for(tmp_path, contents):
+    folder = put(tmp_path / "mine", contents, compressed=False)
+    path = folder / "train-labels-idx1-ubyte"
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(UserError, match="found a FIFO") as caught:
+        load_mnist(folder)
+    assert "downloaded again" not in str(caught.value)
 
 
 def test_no_network(mirrors, cache, contents):

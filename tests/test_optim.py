@@ -1,4 +1,6 @@
+import copy
 import math
+import pickle
 from types import SimpleNamespace
 
 import numpy as np
@@ -6,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinyvae import SGD, Adam, clip_grad_norm, to_host
+from tinyvae import SGD, Adam, Linear, clip_grad_norm, to_host
+from tinyvae.engine.module import Module, Parameter
 from tinyvae.engine.optim import BLOCK
 
 SIZE = 2 * BLOCK + 3  # three blocks, the last of them ragged
@@ -21,9 +24,13 @@ def gradients(size):
     return [scale * rng.standard_normal(size) for _ in range(STEPS)]
 
 
+class Weights(Module):
+    def __init__(self, size):
+        self.weights = Parameter(np.random.default_rng(0).standard_normal(size))
+
+
 def make_model(xp, size, dtype=np.float64):
-    theta = xp.asarray(np.random.default_rng(0).standard_normal(size), dtype=dtype)
-    return SimpleNamespace(theta=theta, grad=xp.zeros_like(theta))
+    return Weights(size).to(xp, dtype)
 
 
 def train(xp, make_optimizer, size):
@@ -153,8 +160,69 @@ def test_clip_grad_norm_against_pytorch(xp):
         np.testing.assert_allclose(to_host(model.grad), theirs.grad.numpy(), rtol=1e-12)
 
 
-@pytest.mark.parametrize("lr", [0, -1e-3, float("nan")])
+@pytest.mark.parametrize("lr", [0, -1e-3, math.nan, math.inf])
 @pytest.mark.parametrize("optimizer", [SGD, Adam])
 def test_the_learning_rate_must_be_positive(optimizer, lr):
-    with pytest.raises(ValueError, match="lr must be positive"):
-        optimizer(SimpleNamespace(theta=np.zeros(3)), lr=lr)
+    with pytest.raises(ValueError, match=f"lr must be positive and finite, got {lr}"):
+        optimizer(Weights(3), lr=lr)
+
+
+@pytest.mark.parametrize(
+    "optimizer, name, values",
+    [
+        (SGD, "momentum", [-0.1, 1.0, math.nan, math.inf]),
+        (Adam, "betas", [(0.9, 1.0), (-0.1, 0.9), (math.nan, 0.9), (0.9,), (0.1, 0.2, 0.3)]),
+        (Adam, "eps", [0.0, -1e-8, math.nan, math.inf]),
+    ],
+)
+def test_other_settings_out_of_range_are_refused(optimizer, name, values):
+    for value in values:
+        with pytest.raises(ValueError, match=f"{name} must be .*, got") as refusal:
+            optimizer(Weights(3), lr=0.1, **{name: value})
+        assert str(refusal.value).endswith(f"got {value}")
+
+
+def one_step(layer, optimizer):
+    layer.grad = 1 + np.arange(layer.grad.size)
+    before = layer.theta.copy()
+    optimizer.step()
+    return layer.theta - before
+
+
+@pytest.mark.parametrize("optimizer", [SGD, Adam])
+def test_a_layer_by_itself_is_gathered_and_learns(optimizer):
+    layer = Linear(3, 2, rng=np.random.default_rng(0))
+    state = layer.state_dict()
+    made = optimizer(layer, lr=0.1)
+    for name, value in layer.state_dict().items():
+        np.testing.assert_array_equal(value, state[name])
+    x = np.ones((3, 4), dtype=np.float32)
+    before = layer.forward(x).sum()
+    layer.backward(np.ones((2, 4), dtype=np.float32))
+    made.step()
+    assert layer.forward(x).sum() < before - 0.1
+
+
+@pytest.mark.parametrize("optimizer", [SGD, Adam])
+def test_an_optimizer_refuses_vectors_that_are_no_longer_the_models(optimizer):
+    model = Weights(3).to()
+    made = optimizer(model, lr=0.1)
+    model.to()
+    with pytest.raises(ValueError, match=r"gathered again \(`to`\) .* make a new optimizer"):
+        made.step()
+    assert one_step(model, optimizer(model, lr=0.1)).all()
+
+
+@pytest.mark.parametrize("optimizer", [SGD, Adam])
+def test_a_copied_optimizer_goes_on_with_the_copied_model(optimizer):
+    """The pair that copy and pickle make does what the original does, and leaves it alone."""
+    model = Weights(5).to()
+    made = optimizer(model, lr=0.1)
+    one_step(model, made)
+    for copied in (copy.deepcopy(made), pickle.loads(pickle.dumps(made))):
+        other, before = copied.model, model.theta.copy()
+        assert other is not model
+        change = one_step(other, copied)
+        np.testing.assert_array_equal(model.theta, before)
+        twin = copy.deepcopy(made)
+        np.testing.assert_array_equal(one_step(twin.model, twin), change)

@@ -1,4 +1,7 @@
-"""Images to learn from: MNIST and synthetic digits, and the way they come in minibatches."""
+"""What models learn from: MNIST, files and arrays of one's own, synthetic digits, minibatches.
+
+This folder imports tinyvae.errors, tinyvae.rng and tinyvae.engine, and nothing else of tinyvae.
+"""
 
 from tinyvae.data.batches import binarize, entropy_floor, minibatches, to_float
 from tinyvae.data.dataset import Dataset

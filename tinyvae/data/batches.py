@@ -1,9 +1,10 @@
-"""What happens to images between the data set and the network: binarized, shuffled, scaled.
+"""What happens to examples between the data set and the model: binarized, shuffled, scaled.
 
-Images stay bytes until the last moment, a quarter of their size as numbers.
+uint8 data stay uint8 until a minibatch is taken: they need a quarter of the memory of float32.
 """
 
 import numpy as np
+from scipy.special import entr
 
 from tinyvae.engine.backend import array_module
 from tinyvae.errors import UserError
@@ -12,22 +13,28 @@ from tinyvae.rng import generator
 BINARIZATIONS = ("none", "threshold", "dynamic")
 
 
-def binarize(images, mode, rng=None):
-    """uint8 images of any shape with grey levels made black or white: 0 or 255.
+def binarize(x, mode, rng=None):
+    """Examples of any shape, uint8 or floats in [0, 1], made black or white: uint8, 0 or 255.
 
-    mode "none" returns them unchanged; "threshold" makes 128 and above white; "dynamic" draws each
-    pixel from rng, white with probability pixel / 255 exactly (Salakhutdinov and Murray 2008).
-    Raises UserError for another mode, TypeError for images that are not uint8.
+    mode "none" returns x unchanged; "threshold" makes 128 and above white, or 0.5 and above where
+    x holds floats; "dynamic" draws each value from rng, white with probability x, which is
+    value / 255 for uint8 (Salakhutdinov and Murray 2008). The probability is exact for uint8, and
+    exact to 2^-24 for floats.
+    Raises UserError for another mode and for floats beyond [0, 1], TypeError for another dtype.
     """
     if mode not in BINARIZATIONS:
         raise UserError(f"expected a binarization among {', '.join(BINARIZATIONS)}, got {mode!r}")
-    _require_bytes(images)
+    bytes_given = _is_uint8(x)
     if mode == "none":
-        return images
+        return x
+    if not bytes_given:
+        _require_unit_range(x, "values to binarize")
     if mode == "threshold":
-        white = images >= 128
-    else:  # of the 255 equally likely values 0..254, as many as the pixel says are below it
-        white = rng.integers(0, 255, size=images.shape, dtype=np.uint8) < images
+        white = x >= (128 if bytes_given else 0.5)
+    elif bytes_given:  # a uniform integer from 0 to 254 is below x with probability x / 255
+        white = rng.integers(0, 255, size=x.shape, dtype=np.uint8) < x
+    else:
+        white = rng.random(size=x.shape, dtype=np.float32) < x
     return white * np.uint8(255)
 
 
@@ -43,35 +50,51 @@ def minibatches(n, batch_size, seed, epoch, xp=np):
         yield order[start : start + batch_size]
 
 
-def to_float(images, dtype=np.float32):
-    """uint8 images (N, ...), NumPy's or CuPy's, as numbers in [0, 1] of this dtype.
+def to_float(x, dtype=np.float32):
+    """Examples (N, ...), NumPy's or CuPy's, as floats of this dtype: uint8 is divided by 255.
 
-    In memory the batch is the last axis, as models want it. Raises TypeError for images that are
-    not uint8.
+    Floats keep their values. In memory the batch is the last axis, as models want it. Raises
+    TypeError for another dtype of x.
     """
-    _require_bytes(images)
-    xp = array_module(images)
-    x = xp.empty((*images.shape[1:], len(images)), dtype=dtype)
-    xp.divide(xp.moveaxis(images, 0, -1), 255, out=x, dtype=dtype)
-    return xp.moveaxis(x, -1, 0)
+    xp, bytes_given = array_module(x), _is_uint8(x)
+    batch_last = xp.empty((*x.shape[1:], len(x)), dtype=dtype)
+    if bytes_given:
+        xp.divide(xp.moveaxis(x, 0, -1), 255, out=batch_last, dtype=dtype)
+    else:
+        batch_last[...] = xp.moveaxis(x, 0, -1)
+    return xp.moveaxis(batch_last, -1, 0)
 
 
-def entropy_floor(images):
-    """The least mean Bernoulli reconstruction loss of uint8 images (N, ...), in nats per image.
+def entropy_floor(x):
+    """The least mean Bernoulli reconstruction loss of examples (N, ...), in nats per example.
 
-    -(x log p + (1 - x) log(1 - p)) is least at p = x = pixel / 255, where it is the entropy of a
-    coin with that probability: zero only for black and white. So no model of grey levels gets below
-    the sum of these entropies over an image, averaged over images.
+    x: uint8, or floats in [0, 1]. For one value x the loss -(x log p + (1 - x) log(1 - p)) is
+    least at p = x. There it is the entropy of a Bernoulli variable with probability x, which is
+    zero only for x = 0 and x = 1. No model of grey levels gets below the sum of these entropies
+    over an example, averaged over the examples. Raises UserError for floats beyond [0, 1],
+    TypeError for another dtype.
     """
-    x = np.arange(1, 255) / 255
+    chunks = (x[start : start + 1000] for start in range(0, len(x), 1000))  # to need less memory
+    if not _is_uint8(x):
+        _require_unit_range(x, "values for a Bernoulli likelihood")
+        return sum(float((entr(p) + entr(1 - p)).sum()) for p in map(np.float64, chunks)) / len(x)
+    grey = np.arange(1, 255) / 255
     entropy = np.zeros(256)  # by grey level
-    entropy[1:255] = -(x * np.log(x) + (1 - x) * np.log(1 - x))
-    counts = np.zeros(256)
-    for start in range(0, len(images), 1000):  # bincount makes 8 bytes of each pixel
-        counts += np.bincount(images[start : start + 1000].ravel(), minlength=256)
-    return float(counts @ entropy) / len(images)
+    entropy[1:255] = -(grey * np.log(grey) + (1 - grey) * np.log(1 - grey))
+    counts = sum(np.bincount(chunk.ravel(), minlength=256) for chunk in chunks)
+    return float(counts @ entropy) / len(x)
 
 
-def _require_bytes(images):
-    if images.dtype != np.uint8:
-        raise TypeError(f"expected images of dtype uint8, got {images.dtype}")
+def _is_uint8(x):
+    """Whether x holds uint8, or else floats. Raises TypeError for another dtype."""
+    if x.dtype == np.uint8:
+        return True
+    if x.dtype.kind == "f":
+        return False
+    raise TypeError(f"expected examples of dtype uint8 or floats, got {x.dtype}")
+
+
+def _require_unit_range(x, what):
+    low, high = x.min(initial=0), x.max(initial=1)  # NaN if there is one
+    if not (low >= 0 and high <= 1):
+        raise UserError(f"expected {what} from 0 to 1, found {low:g} to {high:g}; rescale the data")

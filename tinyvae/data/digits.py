@@ -1,6 +1,7 @@
 """Handwritten digits drawn by arithmetic: any number of them, without a file or a network.
 
-A pen follows a spline through a few control points, and chance gives every image its own hand.
+A stroke is a spline through a few control points. Slant, size, thickness and the like are drawn at
+random for each image, and are returned with it.
 
 Digits as splines covered with Gaussian beads of ink: Revow, Williams & Hinton, "Using generative
 models for handwritten digit recognition" (1996). Size and centring: the MNIST set (LeCun et al.
@@ -15,7 +16,7 @@ from tinyvae.rng import generator
 
 # The ways to write each digit: (share of the writers, strokes). A stroke passes smoothly through
 # its points "x,y" (x to the right, y down, in percent of the digit's height); " / " begins another
-# stroke, and where it begins at the last one's end the line has a corner.
+# stroke. Where a stroke begins at the end of the stroke before it, the line has a corner.
 GLYPHS = {
     0: [
         (5, "38,3 16,12 4,48 14,88 38,97 60,64 56,22 38,4 26,5"),
@@ -75,7 +76,7 @@ SIZE, CENTRE, BOX = 28, 14, 20  # pixels: the image, its ink's centre of mass, M
 BEAD = 0.6  # standard deviation of a bead of ink, in pixels
 EDGE = 1.3  # width of the grey edge of a stroke, in pixels
 SPACING = 2.5  # between beads along a stroke, in percent of the height (about half a pixel)
-REACH = 33  # parts of a digit this near, in percent of its height, wobble together
+REACH = 33  # length scale of the wobble's covariance along a digit, in percent of its height
 MARGIN = 1.5  # least distance in pixels from a stroke to the image's border
 PRESSURE = 0.1  # relative standard deviation of a stroke's thickness along its way
 CHUNK = 128  # images drawn at once, to keep the memory small: 2 MB for each array over their beads
@@ -102,7 +103,7 @@ def load_digits(n, seed=0):
         raise ValueError(f"n, the number of digits, must be a positive integer, got {n!r}")
     glyphs = [[Glyph(strokes) for _, strokes in GLYPHS[digit]] for digit in range(10)]
     most_points = max(len(glyph.points) for ways in glyphs for glyph in ways)
-    # One row of noise an example, drawn in one piece: this is what makes m digits a prefix of n.
+    # One row of noise for each example, all drawn at once: so m digits are the first of n digits.
     rows = -(-n // 10) * 10
     noise = generator(seed, "digits").standard_normal((rows, 8 + 3 * most_points))
     labels = noise[:, 0].reshape(-1, 10).argsort(axis=1).ravel()[:n].astype(np.int64)
@@ -146,8 +147,8 @@ def choose_variant(labels, uniform):
 class Glyph:
     """One way of writing a digit: K control points and the matrices from them to P beads.
 
-    A spline is linear in its control points, so that one (P, K) matrix gives all points of all
-    strokes, and another the pieces of line between them.
+    A spline is linear in its control points. So one (P, K) matrix maps control points to the points
+    of all strokes, and another (P, K) matrix maps them to the pieces of line between these points.
     """
 
     def __init__(self, strokes):
@@ -156,8 +157,9 @@ class Glyph:
             for stroke in strokes.split(" / ")
         ]
         self.points = np.concatenate(strokes)  # (K, 2)
-        # Displacements are a smooth random field (a Gaussian process), the same for all points at
-        # one place: corners stay closed, and loops bend as a whole. The 1e-6 keeps it definite.
+        # Displacements are a smooth random field (a Gaussian process). Points at one place have
+        # the same displacement, so that corners stay closed and loops bend as a whole. The 1e-6
+        # keeps the covariance positive definite.
         gaps = self.points[:, None] - self.points
         covariance = np.exp(-(gaps**2).sum(2) / (2 * REACH**2))
         self.mixing = np.linalg.cholesky(covariance + 1e-6 * np.eye(len(gaps)))  # (K, K)
@@ -167,7 +169,7 @@ class Glyph:
 
 
 def spline_matrices(stroke, columns):
-    """Matrices (P, K) from control points to a stroke's beads and to the line each one covers."""
+    """Matrices (P, K) from control points to a stroke's beads and to the line each bead covers."""
     along = np.append(0, np.cumsum(np.hypot(*np.diff(stroke, axis=0).T)))
     spline = CubicSpline(along, columns, bc_type="natural")
     ends = np.linspace(0, along[-1], 1 + int(np.ceil(along[-1] / SPACING)))
@@ -198,8 +200,9 @@ def affine(factors):
 def fit(path, step, factors):
     """Scale curves (n, 2, P) into their box of ink and centre their mass, as MNIST's makers did.
 
-    A digit whose mass is near one end is centred only so far that the other end keeps its MARGIN.
-    Returns the beads' positions (n, 2, P) and the length of line (n, P) each covers, in pixels.
+    A digit whose mass is near one end is moved less, so that the other end keeps its MARGIN.
+    Returns the positions (n, 2, P) of the beads and the length of line (n, P) that each covers, in
+    pixels.
     """
     room = BOX * factors["scale"] - factors["thickness"]
     zoom = (room / np.ptp(path, axis=2).max(axis=1))[:, None, None]
@@ -219,8 +222,8 @@ def ink(path, length, radius, pressure):
         l_i / (s sqrt(2 pi)) exp((r_i^2 - |x - p_i|^2) / 2s^2)
 
     at pixel x. Along a stroke these add up to exp((r^2 - d^2) / 2s^2), d the distance to it, so
-    their logarithm gives d without a search for the nearest point; where strokes meet, ink runs
-    together. A bead is a product of two profiles, so the sum over beads is one matrix product.
+    their logarithm gives d without a search for the nearest point. Where strokes meet, their ink
+    adds up. A bead is a product of two profiles, so the sum over beads is one matrix product.
     From full ink to paper a stroke's edge takes EDGE pixels, in a smooth step.
     """
     own = radius[:, None] * pressure  # (n, P)
@@ -237,5 +240,5 @@ def ink(path, length, radius, pressure):
 def profile(centres):
     """Unnormalised Gaussians (n, P, 28) over pixel rows or columns around centres (n, P)."""
     gaps = np.arange(SIZE, dtype=np.float32) - centres[:, :, None].astype(np.float32)
-    # exp(-30) is no ink, and its square still a float32 that needs no slow denormal arithmetic.
+    # exp(-30) is no visible ink. Its square is still a normal float32; denormal numbers are slow.
     return np.exp(np.maximum(gaps**2 / (-2 * BEAD**2), -30))

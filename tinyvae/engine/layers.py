@@ -1,18 +1,18 @@
-"""The layers: each a forward, and beside it the backward derived from it by hand.
+"""The layers with weights, and what puts layers together. Begin with `Linear`.
 
-The batch is the last axis, so the code is the textbook's formula: `y = W @ x + b`. A forward keeps
-what its backward needs; a backward uses that up, sets the gradients of the layer's parameters, and
-returns the gradient with respect to the layer's input. docs/gradients.md has the derivations.
+A layer has a `forward`, and beside it the `backward` derived from it by hand. Inside the engine the
+batch is the last axis, so the code is the textbook's formula. A forward stores what its backward
+needs. A backward takes dy, the gradient of the loss with respect to the output y; it sets the
+gradients of the layer's parameters and returns dx. docs/gradients.md has the derivations.
 
-Names, argument order and weight shapes are PyTorch's; so are the initial weights, from `rng`.
+Names, order of arguments and weight shapes are PyTorch's; so are the initial weights, from `rng`.
 """
 
 import math
-from functools import lru_cache
+from numbers import Integral
 
 import numpy as np
 
-from tinyvae.engine.activations import ReLU, add_bias
 from tinyvae.engine.backend import array_module
 from tinyvae.engine.convolution import patches, patches_adjoint, positions, product_with_patches
 from tinyvae.engine.module import Layer, Parameter
@@ -25,18 +25,19 @@ class Linear(Layer):
     """
 
     def __init__(self, in_features, out_features, *, rng, needs_input_grad=True):
+        _require_counts(in_features=in_features, out_features=out_features)
         self.in_features, self.out_features = in_features, out_features
         self.needs_input_grad = needs_input_grad
-        self.weight = Parameter(_uniform(rng, (out_features, in_features), in_features))
-        self.bias = Parameter(_uniform(rng, (out_features,), in_features))
+        self.weight, self.bias = _initial(rng, (out_features, in_features), out_features)
 
-    def forward(self, x, with_relu=False):
-        self._require(x, ("in_features", "N"), self.in_features)
+    def forward(self, x):
+        self._require_input(x, ("in_features", "N"), self.in_features)
         self._x = x
-        return add_bias(self.weight.value @ x, self.bias.value[:, None], with_relu)
+        return self.weight.value @ x + self.bias.value[:, None]
 
     def backward(self, dy):
         x = self._consume("_x")
+        self._require_gradient(dy, (self.out_features, x.shape[1]))
         # y = W @ x + b
         array_module(dy).matmul(dy, x.T, out=self.weight.grad)
         _sum_columns(dy, out=self.bias.grad)
@@ -61,30 +62,31 @@ class Conv2d(Layer):
         rng,
         needs_input_grad=True,
     ):
+        _require_counts(in_channels=in_channels, out_channels=out_channels)
         kernel, stride, padding = _pair(kernel_size, 1), _pair(stride, 1), _pair(padding, 0)
         self.in_channels, self.out_channels = in_channels, out_channels
         self.geometry, self.needs_input_grad = (kernel, stride, padding), needs_input_grad
-        fan_in = in_channels * kernel[0] * kernel[1]
-        self.weight = Parameter(_uniform(rng, (out_channels, in_channels, *kernel), fan_in))
-        self.bias = Parameter(_uniform(rng, (out_channels,), fan_in))
+        self.weight, self.bias = _initial(rng, (out_channels, in_channels, *kernel), out_channels)
 
-    def forward(self, x, with_relu=False):
-        self._require(x, ("in_channels", "H", "W", "N"), self.in_channels)
+    def forward(self, x):
+        self._require_input(x, ("in_channels", "H", "W", "N"), self.in_channels)
         _, h, w, n = x.shape
         kernel, _, padding = self.geometry
         ho, wo = positions((h, w), *self.geometry)
         if ho < 1 or wo < 1:
             raise ValueError(
-                f"Conv2d: kernel {kernel} on {h}x{w} with padding {padding}: too large"
+                f"Conv2d: the kernel {kernel} is larger than the image {h}x{w} with padding "
+                f"{padding}"
             )
-        self._shape = x.shape
+        self._x_shape, self._y_shape = x.shape, (self.out_channels, ho, wo, n)
         self._patches = patches(x, *self.geometry)  # (in Kh Kw, Ho Wo N)
         y = _matrix(self.weight.value) @ self._patches
-        y = add_bias(y, self.bias.value[:, None], with_relu)
-        return y.reshape(self.out_channels, ho, wo, n)
+        y += self.bias.value[:, None]
+        return y.reshape(self._y_shape)
 
     def backward(self, dy):
         p = self._consume("_patches")
+        self._require_gradient(dy, self._y_shape)
         # y = W @ patches(x) + b: a linear layer on patches
         product_with_patches(dy, p, out=_matrix(self.weight.grad))  # dy @ p.T
         dy = _matrix(dy)  # (out, Ho Wo N)
@@ -92,28 +94,21 @@ class Conv2d(Layer):
         if not self.needs_input_grad:
             return None
         dp = _matrix(self.weight.value).T @ dy
-        return patches_adjoint(dp, self._shape, *self.geometry)
+        return patches_adjoint(dp, self._x_shape, *self.geometry)
 
 
 class ConvTranspose2d(Layer):
     """The adjoint of Conv2d as a layer: x (in_channels, H, W, N), weight (in, out, Kh, Kw).
 
     y is (out_channels, Ho, Wo, N) with Ho = (H - 1) stride - 2 padding + Kh + output_padding.
-    Several sizes H of an image give a Conv2d the same number of positions: output_padding, smaller
-    than the stride, says which of them is meant.
+    With a stride of 2 or more, Conv2d maps images of several sizes to the same size.
+    output_padding, smaller than the stride, chooses one of these sizes for y.
     """
 
     def __init__(
-        self,
-        in_channels,
-        out_channels,
-        kernel_size,
-        stride=1,
-        padding=0,
-        output_padding=0,
-        *,
-        rng,
+        self, in_channels, out_channels, kernel_size, stride=1, padding=0, output_padding=0, *, rng
     ):
+        _require_counts(in_channels=in_channels, out_channels=out_channels)
         kernel, stride, padding = _pair(kernel_size, 1), _pair(stride, 1), _pair(padding, 0)
         self.in_channels, self.out_channels = in_channels, out_channels
         self.geometry = (kernel, stride, padding)
@@ -123,12 +118,10 @@ class ConvTranspose2d(Layer):
                 f"ConvTranspose2d: output_padding {self.output_padding} must be smaller than "
                 f"the stride {stride}"
             )
-        fan_in = out_channels * kernel[0] * kernel[1]
-        self.weight = Parameter(_uniform(rng, (in_channels, out_channels, *kernel), fan_in))
-        self.bias = Parameter(_uniform(rng, (out_channels,), fan_in))
+        self.weight, self.bias = _initial(rng, (in_channels, out_channels, *kernel), out_channels)
 
-    def forward(self, x, with_relu=False):
-        self._require(x, ("in_channels", "H", "W", "N"), self.in_channels)
+    def forward(self, x):
+        self._require_input(x, ("in_channels", "H", "W", "N"), self.in_channels)
         _, h, w, n = x.shape
         ho, wo = (
             (size - 1) * stride - 2 * padding + kernel + extra
@@ -138,13 +131,15 @@ class ConvTranspose2d(Layer):
         )
         if ho < 1 or wo < 1:
             raise ValueError(f"ConvTranspose2d: an input of {h}x{w} leaves an output of {ho}x{wo}")
-        self._x = x
+        self._x, self._y_shape = x, (self.out_channels, ho, wo, n)
         p = _matrix(self.weight.value).T @ _matrix(x)  # (out Kh Kw, H W N)
-        y = patches_adjoint(p, (self.out_channels, ho, wo, n), *self.geometry)
-        return add_bias(y, self.bias.value[:, None, None, None], with_relu)
+        y = patches_adjoint(p, self._y_shape, *self.geometry)
+        y += self.bias.value[:, None, None, None]
+        return y
 
     def backward(self, dy):
         x = self._consume("_x")
+        self._require_gradient(dy, self._y_shape)
         # y = patches_adjoint(W.T @ x) + b
         dp = patches(dy, *self.geometry)  # (out Kh Kw, H W N)
         product_with_patches(x, dp, out=_matrix(self.weight.grad))  # x @ dp.T
@@ -159,11 +154,14 @@ class Reshape(Layer):
         self.shape = shape
 
     def forward(self, x):
-        self._shape = x.shape
-        return x.reshape(*self.shape, x.shape[-1])
+        y = x.reshape(*self.shape, x.shape[-1])
+        self._shapes = x.shape, y.shape
+        return y
 
     def backward(self, dy):
-        return dy.reshape(self._consume("_shape"))
+        x_shape, y_shape = self._consume("_shapes")
+        self._require_gradient(dy, y_shape)
+        return dy.reshape(x_shape)
 
 
 class Flatten(Reshape):
@@ -172,48 +170,51 @@ class Flatten(Reshape):
     def __init__(self):
         super().__init__(-1)
 
+    def forward(self, x):
+        self.shape = (math.prod(x.shape[:-1]),)  # -1 would be ambiguous for an empty batch
+        return super().forward(x)
+
 
 class Sequential(Layer):
-    """Layers one after the other; its children are named "0", "1", ...
-
-    A layer with a bias also does the ReLU in place behind it: on a GPU in a single kernel.
-    """
+    """Layers one after the other; their names are "0", "1", ..."""
 
     def __init__(self, *layers):
         self.layers = layers
 
     def named_children(self):
-        return ((str(i), layer) for i, layer in enumerate(self.layers))
+        for name, child in super().named_children():
+            yield name.removeprefix("layers."), child
 
     def forward(self, x):
-        layers = zip(self.layers, (*self.layers[1:], None), strict=True)
-        for layer, behind in layers:
-            with_bias = isinstance(layer, Linear | Conv2d | ConvTranspose2d)
-            if with_bias and isinstance(behind, ReLU) and behind.inplace:
-                x = behind.keep(layer.forward(x, with_relu=True))
-                next(layers)
-            else:
-                x = layer.forward(x)
+        for layer in self.layers:
+            x = layer.forward(x)
         return x
 
     def backward(self, dy):
         for layer in reversed(self.layers):
             dy = layer.backward(dy)
-            if dy is None:  # a first layer
+            if dy is None:  # the first layer of a network: its input is data
                 break
         return dy
 
 
-def _uniform(rng, shape, fan_in):
-    """PyTorch's default for weights and biases: U(-1/sqrt(fan_in), 1/sqrt(fan_in)), float32."""
-    bound = 1 / math.sqrt(fan_in)
-    return rng.uniform(-bound, bound, shape).astype(np.float32)
+def _initial(rng, weight_shape, outputs):
+    """Weight and bias as PyTorch draws them: U(-b, b) with b = 1 / sqrt(prod(weight_shape[1:]))."""
+    bound = 1 / math.sqrt(math.prod(weight_shape[1:]))
+    shapes = weight_shape, (outputs,)
+    return [Parameter(rng.uniform(-bound, bound, shape).astype(np.float32)) for shape in shapes]
+
+
+def _require_counts(**counts):
+    for name, count in counts.items():
+        if not (isinstance(count, Integral) and count >= 1):
+            raise ValueError(f"{name} must be an integer of at least 1, got {count!r}")
 
 
 def _pair(value, least):
-    """An integer, or a pair (height, width) of them, as a pair."""
-    pair = tuple(value) if np.ndim(value) else (value, value)
-    if len(pair) != 2 or any(number != int(number) or number < least for number in pair):
+    """An integer, or a pair (height, width) of integers, as a pair."""
+    pair = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
+    if len(pair) != 2 or not all(isinstance(n, Integral) and n >= least for n in pair):
         raise ValueError(
             f"expected an integer of at least {least} or a pair (height, width), got {value!r}"
         )
@@ -221,16 +222,11 @@ def _pair(value, least):
 
 
 def _sum_columns(y, out):
-    """out = y.sum(axis=1), as a product with ones: three times as fast by itself."""
+    """out = y.sum(axis=1), as a product with ones: NumPy does that three times as fast."""
     xp = array_module(y)
-    xp.matmul(y, _ones(xp, y.shape[1], y.dtype), out=out)
-
-
-@lru_cache(maxsize=16)
-def _ones(xp, size, dtype):
-    return xp.ones(size, dtype=dtype)
+    xp.matmul(y, xp.ones(y.shape[1], dtype=y.dtype), out=out)
 
 
 def _matrix(x):
-    """x with all axes but the first in one; a view, as x is contiguous."""
+    """x (A, ...) as a matrix: all axes but the first become one; a view if x is contiguous."""
     return x.reshape(x.shape[0], -1)

@@ -1,7 +1,6 @@
-"""What the decoder's output means: a distribution p(x|z) over images, Bernoulli or Gaussian.
+"""Likelihoods: the distribution p(x|z) of the data, whose parameters are the decoder's output.
 
-Each has the log-density of x given the decoder's output and, beside it, the gradient. Dimensions
-are the first axis: x and output (D, ...), log-density (...), in nats per example, summed over D.
+Each has the log-density of x and, beside it, the gradient with respect to the decoder's output.
 """
 
 import math
@@ -14,95 +13,110 @@ from tinyvae.engine.backend import array_module, fused
 from tinyvae.engine.module import Module, Parameter
 
 
-class Bernoulli(Module):
-    support = (0.0, 1.0)
-    """Each pixel is 1 with probability sigmoid(logit); the decoder's output is the logits.
+class Likelihood(Module):
+    """What a model asks of p(x|z). A likelihood of your own derives from this class and has
 
-    Stable for every logit. For grey levels x in [0, 1] this is not a density but the cross-entropy
-    customary for MNIST; tinyvae.data.binarize makes the pixels 0 or 1.
+    support                         (low, high): the range of the values that x may take
+    log_prob(x, output)             log p(x|z), summed over D, in nats per example
+    backward(dlog_prob, x, output)  doutput; sets the gradients of the likelihood's parameters
+    mean(output)                    the mean of p(x|z)
+    sample(output, rng)             a draw from p(x|z), by the NumPy generator rng
+
+    output, doutput, mean and sample: (D, ...), first the D dimensions of an example, then the
+    batch. x: the same, or (D, 1, N) where output is (D, S, N) for S draws of z. log_prob: (...).
+    dlog_prob, which is dLoss/dlog_prob: (...), or one number for all examples.
     """
 
-    def log_prob(self, x, logits):
-        return _bernoulli_log_prob(x, logits).sum(axis=0)
-
-    def backward(self, dlog_prob, x, logits):
-        """dlogits from the gradient dlog_prob of the loss with respect to log_prob."""
-        return _bernoulli_backward(x, logits, dlog_prob)
-
-    def mean(self, logits):
-        return sigmoid(logits)
-
-    def sample(self, logits, rng):
-        uniform = rng.random(logits.shape, dtype=np.float32)
-        return (array_module(logits).asarray(uniform) < sigmoid(logits)).astype(logits.dtype)
+    support = (-math.inf, math.inf)
 
 
-@fused(
-    "T x, T l",
-    "T log_prob",
-    "log_prob = x * l - (max(l, T(0)) + log1p(exp(-abs(l))))",
-)
+class Bernoulli(Likelihood):
+    """Each pixel is 1 with probability sigmoid(logit); the decoder's output is the logits.
+
+    Stable for every logit. For grey levels x in [0, 1] this is not a log-density but the
+    cross-entropy that is customary for MNIST; `--binarize` makes the pixels 0 or 1.
+    """
+
+    support = (0, 1)
+
+    def log_prob(self, x, output):
+        return _bernoulli_log_prob(x, output).sum(axis=0)
+
+    def backward(self, dlog_prob, x, output):
+        return _bernoulli_backward(x, output, dlog_prob)
+
+    def mean(self, output):
+        return sigmoid(output)
+
+    def sample(self, output, rng):
+        uniform = rng.random(output.shape, dtype=np.float32)
+        return (array_module(output).asarray(uniform) < sigmoid(output)).astype(output.dtype)
+
+
+@fused("T x, T l", "T log_prob", "log_prob = x * l - (max(l, T(0)) + log1p(exp(-abs(l))))")
 def _bernoulli_log_prob(x, logits):
     # log p = x log s(l) + (1 - x) log(1 - s(l)) = x l - log(1 + exp(l))
     softplus = np.clip(logits, 0, math.inf) + np.log1p(np.exp(-np.abs(logits)))
     return x * logits - softplus
 
 
-@fused(  # x is the logit here
-    "T pixel, T x, T dlog_prob",
-    "T dlogits",
-    f"dlogits = dlog_prob * (pixel - {SIGMOID})",
-)
+# In this kernel x is the logit, because SIGMOID is a formula in x.
+@fused("T pixel, T x, T dlog_prob", "T dlogits", f"dlogits = dlog_prob * (pixel - {SIGMOID})")
 def _bernoulli_backward(x, logits, dlog_prob):
-    # log p = x l - log(1 + exp(l)), and the softplus has the derivative s(l)
+    # log p = x l - log(1 + exp(l)), and the derivative of log(1 + exp(l)) is s(l)
     return dlog_prob * (x - sigmoid(logits))
 
 
-class Gaussian(Module):
-    support = (-math.inf, math.inf)
-    """Each pixel is N(mean, sigma^2) with a fixed sigma^2; the decoder's output is the mean."""
+class Gaussian(Likelihood):
+    """Each dimension is N(mean, sigma^2) with a fixed sigma^2; the decoder's output is the mean."""
 
     def __init__(self, sigma2=1.0):
-        if not sigma2 > 0:
-            raise ValueError(f"Gaussian: sigma2 must be positive, got {sigma2}")
+        if not 0 < sigma2 < math.inf:
+            raise ValueError(f"sigma2 must be positive and finite, got {sigma2}")
         self._log_sigma2 = math.log(sigma2)
 
-    def _logvar(self, mean):
-        return array_module(mean).full(1, self._log_sigma2, dtype=mean.dtype)
+    def _logvar(self, output):
+        return array_module(output).full(1, self._log_sigma2, dtype=output.dtype)
 
-    def log_prob(self, x, mean):
-        return gaussian.log_density(x, mean, self._logvar(mean)).sum(axis=0)
+    def log_prob(self, x, output):
+        return gaussian.log_density(x, output, self._logvar(output)).sum(axis=0)
 
-    def backward(self, dlog_prob, x, mean):
-        """dmean from the gradient dlog_prob of the loss with respect to log_prob."""
-        _, dmean, _ = gaussian.log_density_grad(x, mean, self._logvar(mean))
+    def backward(self, dlog_prob, x, output):
+        _, dmean, _ = gaussian.log_density_grad(x, output, self._logvar(output))
         return dlog_prob * dmean
 
-    def mean(self, mean):
-        return mean
+    def mean(self, output):
+        return output
 
-    def sample(self, mean, rng):
-        eps = rng.standard_normal(mean.shape, dtype=np.float32)
-        eps = array_module(mean).asarray(eps, dtype=mean.dtype)
-        return gaussian.reparameterize(mean, self._logvar(mean), eps)
+    def sample(self, output, rng):
+        eps = rng.standard_normal(output.shape, dtype=np.float32)
+        eps = array_module(output).asarray(eps, dtype=output.dtype)
+        return gaussian.reparameterize(output, self._logvar(output), eps)
 
 
 class LearnedGaussian(Gaussian):
-    """The same with one sigma^2 for all pixels, learned with the weights.
+    """A Gaussian whose sigma^2 is learned: one for all dimensions, or with size=D one for each.
 
-    At the optimum it is the mean squared error of a pixel: Rybkin, Daniilidis and Levine 2021. It
-    starts at 0.1, about the squared error per pixel of a black picture in place of MNIST's.
+    At the optimum sigma^2 is the mean squared error of the mean (Rybkin, Daniilidis and Levine
+    2021). It starts at `sigma2`. The default, 0.1, is about the mean squared error of a black
+    image on MNIST.
     """
 
-    def __init__(self, sigma2=0.1):
+    def __init__(self, sigma2=0.1, size=1):
         super().__init__(sigma2)
-        self.logvar = Parameter(np.full(1, self._log_sigma2, dtype=np.float32))
+        self.logvar = Parameter(np.full(size, self._log_sigma2, dtype=np.float32))
 
-    def _logvar(self, mean):
-        return self.logvar.value
+    def _logvar(self, output):
+        logvar = self.logvar.value
+        if logvar.size not in (1, len(output)):
+            raise ValueError(
+                f"LearnedGaussian: size must be 1 or the number of dimensions {len(output)}, got "
+                f"{logvar.size}"
+            )
+        return logvar.reshape(-1, *[1] * (output.ndim - 1))
 
-    def backward(self, dlog_prob, x, mean):
-        """dmean as above; sets the gradient of logvar."""
-        _, dmean, dlogvar = gaussian.log_density_grad(x, mean, self._logvar(mean))
-        self.logvar.grad[...] = (dlog_prob * dlogvar).sum()
+    def backward(self, dlog_prob, x, output):
+        _, dmean, dlogvar = gaussian.log_density_grad(x, output, self._logvar(output))
+        dlogvar = (dlog_prob * dlogvar).reshape(self.logvar.value.size, -1)
+        self.logvar.grad = dlogvar.sum(axis=1)
         return dlog_prob * dmean

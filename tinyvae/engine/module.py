@@ -1,32 +1,74 @@
-"""What has parameters: `Parameter`; `Module`, which finds, names, gathers and saves them; `Layer`.
+"""What has parameters: `Parameter`, an array of weights; `Module`, which finds them; `Layer`.
 
-All parameters of a model lie in one vector `theta`, their gradients in one vector `grad`; the
-`value` and `grad` of a parameter are views into them. So an optimizer is arithmetic on vectors.
+All parameters of a model lie one after the other in one vector, `theta`, and their gradients in a
+second vector, `grad`. The `value` and the `grad` of a parameter are views into these two vectors.
+So an optimizer is a few lines on vectors, a check of a whole model's gradient moves theta along
+one direction, and threads add their gradients in one sum. A parameter outside theta would never
+train. Therefore assignments write into the views, and what would leave theta raises an error.
 """
 
 import copy
+from operator import attrgetter
 
 import numpy as np
 
 from tinyvae.engine.backend import array_module, to_host
 
 
+def _written_in_place(name):
+    """A property for the array in attribute `name`: assigning to it writes into that array."""
+
+    def write(self, new):
+        array = getattr(self, name)
+        new = array_module(array).asarray(new)
+        if new.shape != array.shape:
+            raise ValueError(
+                f"{type(self).__name__}.{name[1:]}: expected an array of shape {array.shape}, "
+                f"got {new.shape}"
+            )
+        if new is not array:  # `theta -= change` has already written into it
+            array[...] = new
+
+    return property(attrgetter(name), write)
+
+
 class Parameter:
     """An array of weights and the gradient of the loss with respect to it, of the same shape."""
 
+    value, grad = _written_in_place("_value"), _written_in_place("_grad")
+
     def __init__(self, value):
-        self.value = value
-        self.grad = np.zeros_like(value)
+        xp = array_module(value)
+        self._value = xp.array(value, order="C")
+        self._grad = xp.zeros_like(self._value)
+        self.theta = None  # the vector that value is a view into, once there is one
+
+    def bind(self, theta, grad, start):
+        """Make value and grad views into the two vectors, from `start` on; return where they end.
+
+        The numbers are those in the vectors.
+        """
+        shape, stop = self.value.shape, start + self.value.size
+        self._value = theta[start:stop].reshape(shape)
+        self._grad = grad[start:stop].reshape(shape)
+        self.theta = theta
+        return stop
+
+    def __getstate__(self):  # for copy and pickle: a copy is in no vector yet
+        return vars(self) | {"theta": None}
 
 
 class Module:
-    """Anything with parameters: layers, networks, likelihoods, models."""
+    """Anything with parameters: layers, networks, likelihoods, models.
+
+    Parameters and other modules are found in its attributes, also in lists, tuples and dicts.
+    """
+
+    theta, grad = _written_in_place("_theta"), _written_in_place("_grad")
 
     def named_children(self):
         """(name, Parameter or Module) in the order of definition."""
-        for name, child in vars(self).items():
-            if isinstance(child, Parameter | Module):
-                yield name, child
+        return _named_children(vars(self).items())
 
     def named_parameters(self, prefix=""):
         """(name, Parameter) of this module and all below it, named as in "encoder.mu.weight"."""
@@ -44,29 +86,83 @@ class Module:
                 yield prefix + name, child
 
     def to(self, xp=np, dtype=np.float32):
-        """Gather the parameters into new vectors `theta` and `grad` made by xp, and return self.
+        """Gather values and gradients in new vectors `theta` and `grad` made by xp; return self.
 
-        xp: numpy or cupy. For a whole model, before its optimizer and replicas are made: a part
-        would get vectors of its own, and leave the model's. Write into the views, do not rebind.
+        xp: numpy or cupy. Call `to` on the whole model, and before its optimizer and its replicas
+        are made: they would keep the old vectors. Raises ValueError if a layer or a parameter is
+        found twice, or if a parameter lies in the theta of another model.
         """
-        host = [to_host(parameter.value).ravel() for _, parameter in self.named_parameters()]
-        theta = xp.asarray(np.concatenate([np.zeros(0, dtype), *host]), dtype=dtype)
-        return self._bind(theta)
+        self._require_own_parameters()
+        for _, module in self.named_modules():  # a module below this one gives up its vectors
+            for name in ("_theta", "_grad"):
+                vars(module).pop(name, None)
+
+        def joined(arrays):
+            host = [to_host(array).ravel() for array in arrays]
+            return xp.asarray(np.concatenate([np.zeros(0, dtype), *host]), dtype=dtype)
+
+        parameters = [parameter for _, parameter in self.named_parameters()]
+        return self._bind(joined(p.value for p in parameters), joined(p.grad for p in parameters))
+
+    @property
+    def gathered(self):
+        """Whether this module has the vectors `theta` and `grad`."""
+        return "_theta" in vars(self)
+
+    def require_gathered(self):
+        """Raise ValueError if a parameter of this module does not lie in its theta."""
+        if any(parameter.theta is not self._theta for parameter in _parameters(self)):
+            name = next(n for n, p in self.named_parameters() if p.theta is not self._theta)
+            raise ValueError(
+                f"{type(self).__name__}: the parameter {name} was put in after the parameters were "
+                "gathered, so it would not be trained; call `to` on the model and make a new "
+                "optimizer"
+            )
 
     def replica(self):
         """A copy that shares `theta` with this module and has a `grad` of its own."""
-        return copy.deepcopy(self)._bind(self.theta)
+        self.require_gathered()
+        copied = copy.deepcopy(self)
+        return copied._bind(self.theta, copied.grad)
 
-    def _bind(self, theta):
-        """Make the parameters views into theta, and their gradients views into a new `grad`."""
-        self.theta, self.grad = theta, array_module(theta).zeros_like(theta)
-        start = 0
+    def _bind(self, theta, grad):
+        self._theta, self._grad, start = theta, grad, 0
         for _, parameter in self.named_parameters():
-            stop, shape = start + parameter.value.size, parameter.value.shape
-            parameter.value = self.theta[start:stop].reshape(shape)
-            parameter.grad = self.grad[start:stop].reshape(shape)
-            start = stop
+            start = parameter.bind(theta, grad, start)
         return self
+
+    def _require_own_parameters(self):
+        """Raise ValueError if a layer or parameter is found twice, or belongs to another model."""
+        modules, parameters = list(self.named_modules()), list(self.named_parameters())
+        first = {}
+        for name, part in modules + parameters:
+            if id(part) in first and isinstance(part, Layer | Parameter):
+                raise ValueError(
+                    f"{type(self).__name__}: {first[id(part)]} and {name} are the same "
+                    f"{type(part).__name__}, and one backward would overwrite the gradient of the "
+                    "other; use two objects, for example a copy.deepcopy"
+                )
+            first[id(part)] = name
+        inside = [module.theta for module in (self, *dict(modules).values()) if module.gathered]
+        for name, parameter in parameters:
+            if parameter.theta is not None and all(parameter.theta is not own for own in inside):
+                raise ValueError(
+                    f"{type(self).__name__}: the parameter {name} belongs to another model, which "
+                    "would lose it; call `to` on that whole model, or take a copy.deepcopy of the "
+                    "part first"
+                )
+
+    def __getstate__(self):
+        """For copy and pickle: the parameters keep the numbers, the vectors stay behind."""
+        state = vars(self).copy()
+        if self.gathered:
+            state |= {"_theta": self.theta[:0], "_grad": None}  # what remains is module and dtype
+        return state
+
+    def __setstate__(self, state):
+        vars(self).update(state)
+        if self.gathered:
+            self.to(array_module(self.theta), self.theta.dtype)
 
     def state_dict(self):
         """Copies of all parameters on the host: {name: array}, PyTorch's names and shapes."""
@@ -89,7 +185,32 @@ class Module:
             if expected != got:
                 raise ValueError(f"state_dict: {name} must have shape {expected}, got {got}")
         for name, parameter in parameters.items():
-            parameter.value[...] = array_module(parameter.value).asarray(arrays[name])
+            parameter.value = arrays[name]
+
+
+def _named_children(items, prefix=""):
+    for name, child in items:
+        if isinstance(child, Parameter | Module):
+            yield f"{prefix}{name}", child
+        elif isinstance(child, dict):
+            yield from _named_children(child.items(), f"{prefix}{name}.")
+        elif isinstance(child, list | tuple):
+            yield from _named_children(enumerate(child), f"{prefix}{name}.")
+
+
+def _parameters(module):
+    """All parameters of a module, without names and in no order: every step asks for them."""
+    stack = [module]
+    while stack:
+        value = stack.pop()
+        if isinstance(value, Parameter):
+            yield value
+        elif isinstance(value, Module):
+            stack += vars(value).values()
+        elif isinstance(value, dict):
+            stack += value.values()
+        elif isinstance(value, (list, tuple)):
+            stack += value
 
 
 class Layer(Module):
@@ -102,18 +223,29 @@ class Layer(Module):
         raise NotImplementedError
 
     def _consume(self, name):
-        """What forward kept under this name: each backward uses up one forward."""
+        """What forward stored under this name. Each backward uses up one forward."""
         if name not in vars(self):
             raise RuntimeError(
                 f"{type(self).__name__}.backward: call forward first, once for every backward"
             )
         return vars(self).pop(name)
 
-    def _require(self, x, expected, features):
-        """Refuse an x that has not `features` rows (channels) and the axes of `expected`."""
-        if x.ndim != len(expected) or x.shape[0] != features:
-            axes = ", ".join(expected)
+    def _require_input(self, x, axes, features):
+        """Refuse an x without these axes, `features` along the first, and the weights' dtype."""
+        if x.ndim != len(axes) or x.shape[0] != features:
             raise ValueError(
-                f"{type(self).__name__}: expected input ({axes}) with {expected[0]} = {features}, "
-                f"got shape {x.shape}"
+                f"{type(self).__name__}: expected input ({', '.join(axes)}) with {axes[0]} = "
+                f"{features}, got shape {x.shape}"
+            )
+        if x.dtype != self.weight.value.dtype:
+            raise TypeError(
+                f"{type(self).__name__}: the weights are {self.weight.value.dtype}, the input is "
+                f"{x.dtype}; convert the input with astype, or the model with `to`"
+            )
+
+    def _require_gradient(self, dy, shape):
+        if dy.shape != shape:
+            raise ValueError(
+                f"{type(self).__name__}.backward: dy must have the output's shape {shape}, "
+                f"got {dy.shape}"
             )

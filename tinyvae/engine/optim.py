@@ -1,4 +1,4 @@
-"""Optimizers on a model's flat vectors theta and grad, and the clipping of grad.
+"""Optimizers: SGD and Adam, on a model's vectors theta and grad. Clipping of the gradient.
 
 Names and defaults are PyTorch's.
 """
@@ -9,36 +9,77 @@ import numpy as np
 
 from tinyvae.engine.backend import array_module, fused
 
-# NumPy updates theta in blocks that stay in the cache (docs/performance.md says what it buys).
+# NumPy updates theta in blocks that fit in the cache (docs/performance.md has the measurement).
 BLOCK = 1 << 18
 
 
-class SGD:
+class Optimizer:
+    """What SGD and Adam share: the model, the learning rate, and `state`, all there is to save.
+
+    A model, or a single layer, whose parameters are not gathered yet is gathered (`model.to()`).
+    """
+
+    def __init__(self, model, lr):
+        _require("lr", lr, 0 < lr < math.inf, "positive and finite")
+        if not model.gathered:
+            model.to()
+        self.model, self.lr, self._theta = model, lr, model.theta
+
+    def __setstate__(self, state):  # a copy of an optimizer has a copy of the model
+        vars(self).update(state)
+        self._theta = self.model.theta
+
+    def step(self, run=map):
+        """Change theta once.
+
+        run: the builtin map, or the `map` of tinyvae.training.parallel.Threads. Raises ValueError
+        if a parameter of the model would not be trained.
+        """
+        if self.model.theta is not self._theta:
+            raise ValueError(
+                f"{type(self).__name__}: the parameters were gathered again (`to`) after this "
+                "optimizer was made; make a new optimizer"
+            )
+        self.model.require_gathered()
+        self._step(run)
+
+    def _each_block(self, run, update, *state):
+        """Call update(theta, grad, *state) on NumPy arrays block by block, on a GPU once."""
+        vectors = self.model.theta, self.model.grad, *state
+        count = 1
+        if array_module(self._theta) is np:  # an even number, so that two threads share evenly
+            count = max(1, 2 * -(-self._theta.size // (2 * BLOCK)))
+        list(run(update, *(array_module(v).array_split(v, count) for v in vectors)))
+
+
+class SGD(Optimizer):
     """Gradient descent with momentum: v = momentum v + grad, theta -= lr v."""
 
     def __init__(self, model, lr, momentum=0.0):
-        self.model, self.lr, self.momentum = model, _positive(lr), momentum
+        super().__init__(model, lr)
+        self.momentum = _require("momentum", momentum, 0 <= momentum < 1, "in [0, 1)")
         self.state = {"velocity": array_module(model.theta).zeros_like(model.theta)}
 
-    def step(self, run=map):
-        """Change theta. run: the builtin map, or that of a tinyvae.training.parallel.Threads."""
-
+    def _step(self, run):
         def update(theta, grad, velocity):
             velocity *= self.momentum
             velocity += grad
             theta -= self.lr * velocity
 
-        _each_block(run, update, self.model.theta, self.model.grad, self.state["velocity"])
+        self._each_block(run, update, self.state["velocity"])
 
 
-class Adam:
-    """Adam. Kingma and Ba 2015, algorithm 1, with sums M and V where the paper has means.
+class Adam(Optimizer):
+    """Adam, Kingma and Ba 2015, algorithm 1, with sums M and V in place of the paper's means.
 
-    They lack the factors 1 - beta1 and 1 - beta2 of the paper's m and v, PyTorch's exp_avg(_sq).
+    The paper's m is (1 - beta1) M and its v is (1 - beta2) V: PyTorch's exp_avg and exp_avg_sq.
     """
 
     def __init__(self, model, lr=1e-3, betas=(0.9, 0.999), eps=1e-8):
-        self.model, self.lr, self.betas, self.eps = model, _positive(lr), betas, eps
+        super().__init__(model, lr)
+        in_range = len(betas) == 2 and all(0 <= beta < 1 for beta in betas)
+        self.betas = _require("betas", betas, in_range, "two numbers in [0, 1)")
+        self.eps = _require("eps", eps, 0 < eps < math.inf, "positive and finite")
         xp = array_module(model.theta)
         self.state = {
             "step": np.zeros((), dtype=np.int64),
@@ -46,21 +87,18 @@ class Adam:
             "V": xp.zeros_like(model.theta),
         }
 
-    def step(self, run=map):
-        """Change theta. run: the builtin map, or that of a tinyvae.training.parallel.Threads."""
+    def _step(self, run):
         self.state["step"] += 1
         t, (beta1, beta2) = int(self.state["step"]), self.betas
-        # The means are m^ = mean1 M and v^ = mean2 V, corrected for starting at zero. All scalars
-        # go into two: lr m^ / (sqrt(v^) + eps) = rate M / (sqrt(V) + small).
+        # The paper's corrected means are m^ = mean1 M and v^ = mean2 V. Its step is
+        # lr m^ / (sqrt(v^) + eps) = rate M / (sqrt(V) + small), with all scalars in two numbers.
         mean1, mean2 = (1 - beta1) / (1 - beta1**t), (1 - beta2) / (1 - beta2**t)
         rate, small = self.lr * mean1 / math.sqrt(mean2), self.eps / math.sqrt(mean2)
 
         def update(theta, grad, M, V):
             _adam(grad, beta1, beta2, rate, small, theta, M, V)
 
-        _each_block(
-            run, update, self.model.theta, self.model.grad, self.state["M"], self.state["V"]
-        )
+        self._each_block(run, update, self.state["M"], self.state["V"])
 
 
 @fused(
@@ -83,18 +121,10 @@ def _adam(grad, beta1, beta2, rate, small, theta, M, V):
     theta -= change
 
 
-def _positive(lr):
-    if not lr > 0:
-        raise ValueError(f"the learning rate lr must be positive, got {lr}")
-    return lr
-
-
-def _each_block(run, update, *vectors):
-    """Call update on the vectors, block by block on the host, whole on a GPU."""
-    xp, size = array_module(vectors[0]), vectors[0].size
-    # An even number of blocks is the same for both of two threads.
-    count = max(1, 2 * -(-size // (2 * BLOCK))) if xp is np else 1
-    list(run(update, *(xp.array_split(vector, count) for vector in vectors)))
+def _require(name, value, valid, expected):
+    if not valid:
+        raise ValueError(f"{name} must be {expected}, got {value}")
+    return value
 
 
 def clip_grad_norm(model, max_norm):

@@ -3,8 +3,9 @@
 It makes a decoder as strong as one likes; examples/posterior_collapse.py shows what comes of it.
 """
 
+from tinyvae.engine.activations import ReLU
 from tinyvae.engine.backend import array_module
-from tinyvae.engine.layers import Conv2d, Linear, ReLU, Sequential
+from tinyvae.engine.layers import Conv2d, Linear, Sequential
 from tinyvae.engine.likelihoods import Bernoulli
 from tinyvae.engine.module import Module
 

@@ -49,8 +49,10 @@ def fit_posteriors(model, x, mu, logvar, steps=300, samples=16, lr=0.05, seed=0)
     draws of z an image and step (an even number, at least 2 L). The decoder stays as it is.
     """
     fitted = with_posteriors(model, mu, logvar)
-    # Vectors of its own, not the model's, so that the optimizer changes q alone.
-    optimizer = Adam(fitted.encoder.to(array_module(model.theta), model.theta.dtype), lr=lr)
+    # A copy of the encoder has vectors of its own, so the optimizer changes q alone.
+    xp, dtype = array_module(model.theta), model.theta.dtype
+    fitted.encoder = copy.deepcopy(fitted.encoder).to(xp, dtype)
+    optimizer = Adam(fitted.encoder, lr=lr)
     for step in range(steps):
         fitted.loss(x, _matched(generator(seed, "free posterior", step), samples, *mu.shape))
         fitted.backward()

@@ -8,7 +8,16 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Circle, Patch
 from matplotlib.ticker import MaxNLocator
 
-from tinyvae.training.plots.drawing import BLUE, GREY, TEN, VERMILION, WIDTH, checked, page
+from tinyvae.training.plots.drawing import (
+    BLUE,
+    GREY,
+    TEN,
+    VERMILION,
+    WIDTH,
+    checked,
+    label_keys,
+    page,
+)
 
 UNIT = "nats per example"
 
@@ -133,10 +142,7 @@ def _class_colours(axes, labels):
         return colours[rank]
     digits = np.isin(classes, np.arange(10)).all()  # the digit i always has the colour TEN[i]
     colours = np.array(TEN)[classes if digits else np.arange(len(classes))]
-    keys = [
-        Line2D([], [], ls="", marker="o", ms=6, color=colour, label=name)
-        for name, colour in zip(classes, colours, strict=True)
-    ]
+    keys = label_keys(classes, colours)
     axes.legend(handles=keys, title="class", loc="center left", bbox_to_anchor=(1, 0.5))
     return colours[rank]
 

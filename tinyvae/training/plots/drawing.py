@@ -67,9 +67,12 @@ def checked(name, array, *shape):
     return array
 
 
-def label_keys(labels):
-    """Legend entries: the colour of each label, an integer from 0 to 9."""
-    return [Line2D([], [], ls="", marker="o", ms=6, color=TEN[i], label=i) for i in labels]
+def label_keys(labels, colours=TEN):
+    """Return the entries of a legend: each label beside a point of its colour."""
+    return [
+        Line2D([], [], ls="", marker="o", ms=6, color=colour, label=label)
+        for label, colour in zip(labels, colours, strict=False)
+    ]
 
 
 def white(channels):
