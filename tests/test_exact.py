@@ -15,9 +15,9 @@ from tinyvae.laboratory.linear_gaussian import (
     LinearGaussian,
     exact_elbo,
     exact_noise,
-    kl_per_dimension,
     linear_vae,
     principal_components,
+    sorted_kl,
     train,
 )
 from tinyvae.training import evaluation
@@ -183,6 +183,6 @@ def test_training_finds_the_principal_components(collapsed):
     s2 = values[L:].mean() if collapsed == 0 else (values[0] + values[1]) / 2
     model = train(x, L, Gaussian(s2), steps=2000, lr=0.1)
     assert exact_elbo(model, x).mean() == pytest.approx(likelihood_bound(values, s2), abs=1e-6)
-    kl = kl_per_dimension(model, x)
+    kl = sorted_kl(model, x)
     np.testing.assert_allclose(kl, np.maximum(0, np.log(values[:L] / s2) / 2), atol=1e-4)
     assert (kl < 0.01).sum() == collapsed

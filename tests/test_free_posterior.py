@@ -72,7 +72,7 @@ def test_a_copy_takes_the_q_that_it_is_given(xp):
     eps = np.random.default_rng(1).standard_normal((4, 3, 2))
     expected, found = on_host([model.log_weights(x, eps) for model in (made.model, copied)])
     np.testing.assert_allclose(found, expected, rtol=1e-12)
-    with pytest.raises(ValueError, match="each of 3 images and for no others, got 2"):
+    with pytest.raises(ValueError, match="expected the 3 images that it has a q for, got 2"):
         copied.encode(x[:2])
 
 
@@ -97,8 +97,8 @@ def test_split_is_that_of_the_closed_form():
     assert len(lattices) == 3 and lattices[0].log_f.shape[0] == 3
 
 
-def test_the_best_q_may_stand_on_another_hill():
-    """x says that |z0| is 1.5, and a little light says that it is positive; the encoder errs."""
+def test_the_best_q_may_be_at_another_mode():
+    """x determines |z0| = 1.5 and, weakly, z0 > 0; the encoder's q is at the mode with z0 < 0."""
     rng = np.random.default_rng(0)
     fold, add = Linear(2, 2, rng=rng), Linear(2, 3, rng=rng)
     fold.weight.value[...], fold.bias.value[...] = [[1, 0], [-1, 0]], 0

@@ -9,11 +9,11 @@ from tinyvae import LearnedGaussian
 from tinyvae.engine.gaussian import kl_to_standard
 from tinyvae.laboratory.linear_gaussian import (
     LinearGaussian,
+    downsample,
     exact_elbo,
     exact_noise,
-    kl_per_dimension,
     principal_components,
-    shrink,
+    sorted_kl,
     train,
 )
 
@@ -118,22 +118,22 @@ def test_training_on_device_and_host_agrees(xp):
     x, seen = np.random.default_rng(3).random((30, 1, 2, 3)), []
     model = train(x, 2, LearnedGaussian(), 50, 0.1, xp, lambda step, model: seen.append(step))
     assert seen == list(range(2, 51, 2))
-    kl = kl_per_dimension(model, x)
+    kl = sorted_kl(model, x)
     host = train(x, 2, LearnedGaussian(), 50, 0.1)
-    np.testing.assert_allclose(kl, kl_per_dimension(host, x), rtol=1e-9)
+    np.testing.assert_allclose(kl, sorted_kl(host, x), rtol=1e-9)
     mu, logvar = host.encode(x)
     np.testing.assert_allclose(np.sort(kl), np.sort(kl_to_standard(mu, logvar).mean(axis=0)))
     assert kl[0] > kl[1]
-    exact = LinearGaussian.of(model)
+    exact = LinearGaussian.from_model(model)
     gap = exact.kl_to_posterior(x, mu, np.exp(logvar[0]))  # of the first image's variance
     assert exact.log_p(x)[0] - exact_elbo(model, x)[0] == pytest.approx(gap[0], rel=1e-6)
 
 
-def test_shrink_takes_means_over_blocks():
+def test_downsample_takes_means_over_blocks():
     images = np.random.default_rng(2).integers(0, 256, (5, 1, 6, 9), dtype=np.uint8)
-    small = shrink(images, 3)
+    small = downsample(images, 3)
     assert small.shape == (5, 1, 3, 3)
     assert small[4, 0, 2, 1] == pytest.approx(images[4, 0, 4:6, 3:6].mean() / 255)
     assert small[1, 0, 0, 2] == pytest.approx(images[1, 0, 0:2, 6:9].mean() / 255)
     with pytest.raises(ValueError, match="6x9 pixels do not fall into 4x4 equal blocks"):
-        shrink(images, 4)
+        downsample(images, 4)

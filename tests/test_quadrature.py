@@ -116,8 +116,8 @@ def test_levels_bound_the_smallest_region():
 
 
 def test_refuses_what_does_not_settle(monkeypatch):
-    monkeypatch.setattr(quadrature, "MOST", 5000)
-    with pytest.raises(ValueError, match="does not settle on 5000 nodes"):
+    monkeypatch.setattr(quadrature, "MAX_NODES", 5000)
+    with pytest.raises(ValueError, match="does not converge with 5000 nodes"):
         integrate(lambda z: np.zeros((1, len(z))), [[0, 0]], SIDE, TOLERANCE)
 
 
