@@ -189,6 +189,76 @@ def test_wrong_inputs_are_refused(layer, shape, sentence):
         layer.forward(np.zeros(shape, dtype=np.float32))
 
 
+with_weights = pytest.mark.parametrize("name", ["Linear", "Conv2d", "ConvTranspose2d"])
+
+
+@with_weights
+@pytest.mark.parametrize("weights, given", [("f4", "f8"), ("f4", "i8"), ("f4", "u1"), ("f8", "f4")])
+def test_an_input_of_another_dtype_is_refused(xp, name, weights, given):
+    """It would silently turn all that follows into float64."""
+    ours, _, shape = CASES[name]
+    layer = make(ours, xp, np.dtype(weights))
+    sentence = f"{name}: the weights are {np.dtype(weights)}, the input is {np.dtype(given)}; conv"
+    with pytest.raises(TypeError, match=sentence):
+        layer.forward(xp.zeros(shape, dtype=np.dtype(given)))
+
+
+@every_layer
+@pytest.mark.parametrize("order", ["Fortran", "every other", "read-only"])
+def test_the_layout_of_an_input_makes_no_difference(ours, theirs, shape, order):
+    layer, x = make(ours), normal(1, shape)
+    expected = {name: array.copy() for name, array in run(layer, x).items()}
+    if order == "Fortran":
+        x = np.asfortranarray(x)
+    elif order == "every other":
+        x = np.repeat(x, 2, axis=-1)[..., ::2]
+    else:
+        x.flags.writeable = False
+    for name, array in run(layer, x).items():
+        np.testing.assert_allclose(array, expected[name], rtol=1e-12, atol=1e-14)
+
+
+@every_layer
+@pytest.mark.parametrize("n", [0, 1])
+def test_a_batch_may_have_one_example_or_none(xp, ours, theirs, shape, n):
+    layer, x = make(ours, xp), xp.asarray(normal(1, shape))
+    whole = to_host(layer.forward(x))
+    result = run(layer, x[..., :n])
+    np.testing.assert_allclose(to_host(result["y"]), whole[..., :n], rtol=1e-12, atol=1e-14)
+    assert result["x"].shape == (*shape[:-1], n)
+    if n == 0:
+        for name, parameter in layer.named_parameters():
+            assert not to_host(parameter.grad).any(), name
+
+
+@every_layer
+def test_backward_refuses_a_gradient_of_another_shape(ours, theirs, shape):
+    """Above all one of the right size, which a reshape would take."""
+    layer, x = make(ours), normal(1, shape)
+    y_shape = layer.forward(x).shape
+    for wrong in (y_shape[::-1], (*y_shape, 1), (y_shape[0], 1), ()):
+        layer.forward(x)
+        with pytest.raises(ValueError, match=r"dy must have the output's shape \(.*\), got \("):
+            layer.backward(np.ones(wrong))
+
+
+@pytest.mark.parametrize(
+    "make, sentence",
+    [
+        (lambda rng: Linear(0, 3, rng=rng), "in_features must be an integer of at least 1, got 0"),
+        (lambda rng: Linear(3, -1, rng=rng), "out_features must be .* got -1"),
+        (lambda rng: Linear(3, 2.0, rng=rng), "out_features must be .* got 2.0"),
+        (lambda rng: Conv2d(1, 0, 3, rng=rng), "out_channels must be .* got 0"),
+        (lambda rng: ConvTranspose2d("1", 2, 3, rng=rng), "in_channels must be .* got '1'"),
+        (lambda rng: Conv2d(1, 2, 3.0, rng=rng), "expected an integer .* got 3.0"),
+        (lambda rng: Conv2d(1, 2, math.nan, rng=rng), "expected an integer .* got nan"),
+    ],
+)
+def test_sizes_that_are_no_counts_are_refused(make, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        make(np.random.default_rng(0))
+
+
 @pytest.mark.parametrize(
     "arguments",
     [{"kernel_size": 0}, {"stride": (1, 0)}, {"padding": -1}, {"kernel_size": (3, 3, 3)}],
@@ -286,7 +356,10 @@ def test_agreement_with_pytorch(xp, ours, theirs, shape):
         layer.load_state_dict(again.state_dict())
         y_again = again(x_theirs).detach().numpy()
         np.testing.assert_allclose(
-            to_host(layer.forward(xp.asarray(x))), np.moveaxis(y_again, 0, -1), rtol=1e-12
+            to_host(layer.forward(xp.asarray(x))),
+            np.moveaxis(y_again, 0, -1),
+            rtol=1e-12,
+            atol=1e-12,
         )
 
 

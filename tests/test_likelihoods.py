@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinyvae import Bernoulli, Gaussian, LearnedGaussian, to_host
+from tinyvae.engine.likelihoods import Likelihood
 
 SEEDS = st.integers(0, 2**32 - 1)
 SIGMA2 = st.floats(0.01, 10)
@@ -196,6 +197,49 @@ def test_float32_stays_float32(xp, make):
     results = (log_prob, likelihood.backward(log_prob, x, output), likelihood.mean(output))
     assert {result.dtype for result in results} == {np.dtype(np.float32)}
     assert log_prob.shape == (3,)
+
+
+@given(seed=SEEDS)
+def test_a_variance_for_each_dimension(xp, seed):
+    """Against SciPy, as the VAE calls it: x (D, 1, N), output (D, S, N)."""
+    likelihood = LearnedGaussian(0.3, size=5).to(xp, np.float64)
+    x, output = arrays(xp, seed, (5, 1, 3), (5, 2, 3))
+    (logvar,) = arrays(xp, seed + 1, (5,))
+    likelihood.logvar.value = logvar
+    std = np.exp(to_host(logvar) / 2)[:, None, None]
+    expected = scipy.stats.norm.logpdf(to_host(x), to_host(output), std).sum(axis=0)
+    np.testing.assert_allclose(to_host(likelihood.log_prob(x, output)), expected, rtol=1e-12)
+    one = LearnedGaussian(0.3).to(xp, np.float64)
+    one.backward(-1.0, x, output)
+    likelihood.logvar.value = xp.zeros(5) + one.logvar.value
+    likelihood.backward(-1.0, x, output)
+    assert float(likelihood.logvar.grad.sum()) == pytest.approx(float(one.logvar.grad[0]))
+
+
+def test_samples_have_the_variance_of_their_dimension(xp):
+    likelihood = LearnedGaussian(size=3).to(xp)
+    likelihood.logvar.value = np.log([0.01, 1.0, 4.0])
+    x = to_host(
+        likelihood.sample(xp.zeros((3, 50_000), dtype=np.float32), np.random.default_rng(0))
+    )
+    np.testing.assert_allclose(x.var(axis=1), [0.01, 1, 4], rtol=5 * math.sqrt(2 / 50_000))
+
+
+@pytest.mark.parametrize("shape", [(5, 2), (1, 2)])
+def test_a_number_of_variances_that_is_not_the_number_of_dimensions_is_refused(shape):
+    output = np.zeros(shape, dtype=np.float32)
+    with pytest.raises(ValueError, match=f"size must be 1 or .* dimensions {shape[0]}, got 3"):
+        LearnedGaussian(size=3).log_prob(output, output)
+
+
+@every_likelihood
+def test_means_and_samples_lie_in_the_support(xp, make):
+    likelihood, (output,) = on(xp, make()), arrays(xp, 0, (5, 3))
+    assert isinstance(likelihood, Likelihood)
+    low, high = likelihood.support
+    assert (low, high) == ((0, 1) if make is Bernoulli else (-math.inf, math.inf))
+    for x in (likelihood.mean(output), likelihood.sample(output, np.random.default_rng(0))):
+        assert bool((low <= x).all()) and bool((x <= high).all())
 
 
 def test_the_learned_variance_is_one_named_parameter():

@@ -1,7 +1,10 @@
+import copy
+import pickle
+
 import numpy as np
 import pytest
 
-from tinyvae import Linear, Sequential, Tanh, to_host
+from tinyvae import SGD, Adam, Flatten, Linear, Sequential, Tanh, to_host
 from tinyvae.engine.module import Module, Parameter
 
 
@@ -124,3 +127,210 @@ def test_a_replica_shares_theta_but_not_the_gradient(xp):
     replica.body.forward(xp.ones((3, 1), dtype=np.float32))
     with pytest.raises(RuntimeError, match="call forward first"):  # it remembers its own inputs
         model.body.backward(xp.ones((4, 1), dtype=np.float32))
+
+
+# A parameter that is not in theta would never train, so that is made impossible or refused.
+
+
+def linear(seed=0, size=3):
+    return Linear(size, size, rng=np.random.default_rng(seed))
+
+
+class Holder(Module):
+    """A module with one attribute, of whatever is given."""
+
+    def __init__(self, part):
+        self.part = part
+
+
+def in_theta(model):
+    """Whether every parameter is a view into the model's theta and grad, and fills them."""
+    parameters = [parameter for _, parameter in model.named_parameters()]
+    assert all(p.theta is model.theta for p in parameters)
+    model.theta += 1
+    model.grad += 2
+    values = np.concatenate([to_host(p.value).ravel() for p in parameters])
+    grads = np.concatenate([to_host(p.grad).ravel() for p in parameters])
+    same = np.array_equal(values, to_host(model.theta)) and np.array_equal(
+        grads, to_host(model.grad)
+    )
+    model.theta -= 1
+    model.grad -= 2
+    return same
+
+
+@pytest.mark.parametrize("attribute", ["value", "grad"])
+def test_an_assignment_writes_into_the_view(xp, attribute):
+    model = Scaled().to(xp)
+    vector = {"value": model.theta, "grad": model.grad}[attribute]
+    new = np.arange(6.0).reshape(2, 3)
+    setattr(model.body.layers[0].weight, attribute, new)
+    np.testing.assert_array_equal(to_host(vector)[:6], np.arange(6))
+    assert in_theta(model) and vector.dtype == np.float32
+    for wrong in (np.ones((3, 2)), np.ones(3), 1.0, np.ones((1, 3))):
+        with pytest.raises(ValueError, match=rf"Parameter.{attribute}: .* shape \(2, 3\), got \("):
+            setattr(model.body.layers[0].weight, attribute, wrong)
+    np.testing.assert_array_equal(to_host(vector)[:6], np.arange(6))
+
+
+def test_theta_is_written_in_place_too(xp):
+    model = Scaled().to(xp)
+    theta = model.theta
+    model.theta = model.theta * 0 + 3
+    assert model.theta is theta and float(model.scale.value[0]) == 3 and in_theta(model)
+    with pytest.raises(ValueError, match=r"Scaled.theta: expected an array of shape \(21,\), got"):
+        model.theta = xp.zeros(20)
+
+
+def test_an_array_that_becomes_a_parameter_is_copied():
+    given = np.ones((2, 3), order="F")
+    parameter = Parameter(given)
+    parameter.value[...] = 5
+    assert (given == 1).all() and parameter.value.flags.c_contiguous
+
+
+@pytest.mark.parametrize(
+    "part, names",
+    [
+        (lambda: [linear(), Tanh(), linear(1)], ["part.0", "part.2"]),
+        (lambda: (linear(), [linear(1)]), ["part.0", "part.1.0"]),
+        (lambda: {"first": linear(), "second": linear(1)}, ["part.first", "part.second"]),
+        (lambda: Sequential(linear(), Tanh(), linear(1)), ["part.0", "part.2"]),
+    ],
+    ids=["list", "tuple", "dict", "Sequential"],
+)
+def test_layers_in_containers_are_found(xp, part, names):
+    model = Holder(part()).to(xp)
+    expected = [f"{name}.{array}" for name in names for array in ("weight", "bias")]
+    assert [name for name, _ in model.named_parameters()] == expected
+    assert in_theta(model) and set(names) <= {name for name, _ in model.named_modules()}
+    assert len(model.theta) == 2 * (9 + 3)
+
+
+def test_a_sequential_with_a_parameter_of_its_own():
+    network = Sequential(linear())
+    network.scale = Parameter(np.ones(2))
+    assert [name for name, _ in network.named_parameters()] == ["0.weight", "0.bias", "scale"]
+
+
+def tied():
+    model = Sequential(linear(), Tanh(), linear(1))
+    model.layers[2].weight = model.layers[0].weight
+    return model
+
+
+def used_twice(layer):
+    return Sequential(layer, Flatten(), layer)
+
+
+@pytest.mark.parametrize(
+    "model, sentence",
+    [
+        (tied, r"Sequential: 0\.weight and 2\.weight are the same Parameter, .* use two objects"),
+        (lambda: used_twice(linear()), "Sequential: 0 and 2 are the same Linear, "),
+        (lambda: used_twice(Tanh()), "Sequential: 0 and 2 are the same Tanh, "),
+    ],
+    ids=["tied", "Linear", "Tanh"],
+)
+def test_what_is_used_twice_is_refused(model, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        model().to()
+
+
+def test_a_part_of_a_model_is_refused():
+    model = Scaled().to()
+    for gather in (
+        lambda: model.body.to(),
+        lambda: Adam(model.body),
+        lambda: Adam(model.body.layers[0]),
+        lambda: Holder(model.body).to(),  # a second model with the parts of the first
+        lambda: copy.copy(model),
+    ):
+        with pytest.raises(ValueError, match=r"the parameter .* belongs to another model, .*`to`"):
+            gather()
+    assert in_theta(model) and in_theta(model.to())  # again, of the whole model, is fine
+    part = copy.deepcopy(model.body)
+    assert in_theta(Holder(part).to()) and in_theta(model)
+
+
+def test_a_model_may_take_over_a_module_that_was_gathered_by_itself():
+    layer = linear()
+    optimizer = Adam(layer)
+    model = Holder(Sequential(layer)).to()
+    assert in_theta(model) and not layer.gathered
+    with pytest.raises(ValueError, match="belongs to another model"):
+        Adam(layer)
+    with pytest.raises(ValueError, match="Linear: the parameter weight would not be trained"):
+        optimizer.step()
+
+
+def replaced_layer(model):
+    model.body = Sequential(linear())
+
+
+def replaced_weight(model):
+    model.body.layers[0].weight = Parameter(np.ones((2, 3), dtype=np.float32))
+
+
+def more_layers(model):
+    model.body.layers += (linear(),)
+
+
+@pytest.mark.parametrize(
+    "change, name",
+    [
+        (replaced_layer, "body.0"),
+        (replaced_weight, "body.0.weight"),
+        (more_layers, "body.3"),
+    ],
+)
+@pytest.mark.parametrize("optimizer", [Adam, lambda model: SGD(model, 0.1)], ids=["Adam", "SGD"])
+def test_a_step_refuses_what_was_put_in_later(xp, optimizer, change, name):
+    model = Scaled().to(xp)
+    made = optimizer(model)
+    made.step()
+    change(model)
+    for refused in (made.step, model.replica, lambda: optimizer(model).step()):
+        with pytest.raises(ValueError, match=rf"parameter {name}.* call `to` .* new op"):
+            refused()
+    made = optimizer(model.to(xp))
+    model.grad += 1
+    before = model.state_dict()
+    made.step()
+    for name, value in model.state_dict().items():
+        assert (value != before[name]).all(), name
+
+
+COPIES = {
+    "deepcopy": copy.deepcopy,
+    "pickle": lambda model: pickle.loads(pickle.dumps(model)),
+    "replica": lambda model: model.replica(),
+}
+
+
+@pytest.mark.parametrize("copied", COPIES.values(), ids=COPIES)
+@pytest.mark.parametrize("trained", [False, True], ids=["new", "trained"])
+def test_a_copy_has_all_its_parameters_in_its_theta(xp, copied, trained):
+    model = Scaled().to(xp)
+    if trained:
+        model.grad[...] = xp.arange(len(model.grad))
+        Adam(model, lr=0.1).step()
+    other = copied(model)
+    assert same_state(other.state_dict(), model.state_dict())
+    np.testing.assert_array_equal(to_host(other.grad), to_host(model.grad))
+    assert in_theta(other) and in_theta(model) and other.theta.dtype == np.float32
+    before = model.state_dict()
+    other.grad[...] = 1
+    Adam(other, lr=0.1).step()
+    assert (to_host(model.grad) != 1).any()
+    shared = copied is COPIES["replica"]
+    assert (other.theta is model.theta) == same_state(model.state_dict(), other.state_dict())
+    assert same_state(model.state_dict(), before) != shared
+
+
+@pytest.mark.parametrize("copied", list(COPIES.values())[:2], ids=list(COPIES)[:2])
+def test_a_copy_of_what_is_not_gathered(copied):
+    layer = linear()
+    other = copied(layer)
+    assert not other.gathered and same_state(layer.state_dict(), other.state_dict())
+    assert in_theta(other.to()) and not layer.gathered

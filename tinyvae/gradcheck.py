@@ -1,7 +1,7 @@
-"""Is a gradient right? Finite differences, in float64, against what the code says.
+"""Every gradient in tinyvae against finite differences, in float64.
 
-`python -m tinyvae.gradcheck` prints a table of everything in tinyvae that has a gradient and exits
-with 1 if one is off by more than 1e-7. docs/gradients.md says why the upstream gradient is random.
+`python -m tinyvae.gradcheck` prints a table with a row for each gradient, and exits with 1 if a
+relative error is not below 1e-7. docs/gradients.md says why the upstream gradient is random.
 """
 
 import sys
@@ -27,7 +27,7 @@ TOLERANCE = 1e-7
 
 
 def table(seed=0):
-    """Rows (what, error) for every layer, formula, likelihood and model of tinyvae."""
+    """Rows (name, relative error) for every layer, formula, likelihood and model of tinyvae."""
     rng = generator(seed, "gradcheck")
     yield from _layer_rows(rng)
     yield from _formula_rows(rng)
@@ -82,9 +82,14 @@ def _formula_rows(rng):
 
 
 def _likelihood_rows(rng):
-    x, output, dlog_prob = rng.random((7, 3)), rng.standard_normal((7, 3)), rng.standard_normal(3)
-    for likelihood in (Bernoulli(), Gaussian(0.3), LearnedGaussian(0.3)):
-        name = type(likelihood).__name__
+    x, output = rng.random((7, 1, 3)), rng.standard_normal((7, 2, 3))
+    dlog_prob = rng.standard_normal((2, 3))
+    for name, likelihood in (
+        ("Bernoulli", Bernoulli()),
+        ("Gaussian", Gaussian(0.3)),
+        ("LearnedGaussian", LearnedGaussian(0.3)),
+        ("LearnedGaussian size 7", LearnedGaussian(0.3, size=7)),
+    ):
         parameters = dict(likelihood.to(np, np.float64).named_parameters())
 
         def f(likelihood=likelihood):
@@ -118,7 +123,7 @@ def main():
     for name, error in table():
         errors.append(error)
         print(f"{name:40} {error:8.1e}  {'ok' if error < TOLERANCE else 'WRONG'}")
-    worst = np.max(errors)  # nan if there is one
+    worst = np.max(errors)  # nan if one of them is nan
     print(f"{'largest relative error':40} {worst:8.1e}  (must stay below {TOLERANCE:g})")
     return int(not worst < TOLERANCE)
 

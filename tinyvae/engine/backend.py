@@ -1,7 +1,7 @@
-"""Where arrays live: NumPy on the host, CuPy on a GPU. This is the only file that imports cupy.
+"""NumPy for the CPU (the host), CuPy for a GPU. This is the only file that imports cupy.
 
-Code follows its data: `xp = array_module(x)` where a function of the namespace is needed, plain
-operators elsewhere. So the same layer runs on both without knowing.
+A function computes where its arrays are: it takes `xp = array_module(x)` where it needs a function
+of the module, and plain operators elsewhere. So the same layer runs on both.
 """
 
 import ctypes
@@ -21,12 +21,12 @@ def array_module(x):
 
 
 def to_host(x):
-    """x as a NumPy array; from a GPU this copies and waits for the device."""
+    """x as a NumPy array. A CuPy array is copied, and the copy waits until the GPU is done."""
     return np.asarray(x) if array_module(x) is np else x.get()
 
 
 class Kernel(NamedTuple):
-    """A formula twice: a function of NumPy arrays, and the text of CuPy's ElementwiseKernel."""
+    """A formula in two forms: a function of NumPy arrays, and CuPy's ElementwiseKernel as text."""
 
     function: Any
     inputs: str
@@ -34,14 +34,15 @@ class Kernel(NamedTuple):
     operation: str
 
 
-KERNELS = {}  # all of them, by the function's name
+KERNELS = {}  # all kernels by name, the name of the function without "_"
 
 
 def fused(inputs, outputs, operation):
-    """Decorate a function of NumPy arrays: on a GPU it is one kernel, as every launch costs time.
+    """Decorate a function of NumPy arrays; on a GPU one kernel runs in its place.
 
-    The function takes the inputs, then, if it is to write into them, the outputs. `operation` is
-    the same formula in CUDA C++ for one element, T the type of the arrays; scalars are Python's.
+    One kernel is faster than one launch for each NumPy operation. The function takes the inputs,
+    then the outputs if it writes into given arrays. `operation` is the same formula in CUDA C++ for
+    one element; T is the dtype of the arrays. Scalar inputs are Python numbers.
     """
 
     def decorate(function):
@@ -68,8 +69,8 @@ def _compiled(cupy, name):
 def get_backend(name):
     """The array module called "numpy" or "cupy", ready for use.
 
-    Raises UserError, one sentence with the cause and the remedy, for any other name and where
-    CuPy is not installed or finds no driver, no device or no CUDA libraries.
+    Raises UserError, a sentence with the cause and the remedy, for any other name, or if CuPy is
+    not installed or finds no driver, no GPU or no CUDA libraries.
     """
     if name == "numpy":
         _keep_freed_memory()
@@ -80,7 +81,7 @@ def get_backend(name):
 
 
 def device_name(xp):
-    """What xp computes on, for people to read: "the CPU", or the name of the GPU."""
+    """The name of the device that xp computes on, for people: "the CPU", or the GPU's name."""
     if xp is np:
         return "the CPU"
     runtime = xp.cuda.runtime
@@ -100,7 +101,7 @@ def _working_cupy():
     except cupy.cuda.runtime.CUDARuntimeError as error:
         if error.status == 100:  # cudaErrorNoDevice
             devices = 0
-        elif error.status == 35:  # cudaErrorInsufficientDriver: none at all, or older than CuPy
+        elif error.status == 35:  # cudaErrorInsufficientDriver: no driver, or too old
             raise UserError(
                 "backend cupy: there is no NVIDIA driver, or one too old for this CuPy; "
                 "install or update the driver, or use --backend numpy"
@@ -115,10 +116,10 @@ def _working_cupy():
             "backend cupy: the driver finds no GPU; check nvidia-smi and CUDA_VISIBLE_DEVICES, "
             "or use --backend numpy"
         )
-    try:  # a compiled kernel and a matrix product: what fails where the libraries are missing
+    try:  # a compiled kernel and a matrix product fail if CUDA libraries are missing
         x = cupy.ones((2, 2), dtype=np.float32)
         ((x + x) @ x).get()
-    except Exception as error:  # CuPy raises many kinds, some of them derived from this alone
+    except Exception as error:  # CuPy raises many classes; some derive from Exception only
         raise UserError(
             f"backend cupy: the GPU is there but a first calculation fails ({_first_line(error)}); "
             'if CUDA libraries are missing, pip install "cupy-cuda12x[ctk]" (or cupy-cuda13x[ctk]) '
@@ -132,15 +133,15 @@ def _first_line(error):
 
 
 def _keep_freed_memory():
-    """Have glibc keep freed arrays for the next ones instead of returning their pages.
+    """Let glibc keep the memory of freed arrays for later arrays.
 
-    A training step makes and drops the same arrays again and again, and a fresh page costs more
-    than the arithmetic on it: docs/performance.md has the figures. Other C libraries (macOS,
-    Windows, musl) have no such switch and are left as they are.
+    Every training step makes and frees arrays of the same sizes. To get a new page of memory from
+    the system costs more than the arithmetic on it (docs/performance.md). Other C libraries
+    (macOS, Windows, musl) have no such setting; there this function does nothing.
     """
     try:
         mallopt = ctypes.CDLL("libc.so.6").mallopt
     except (OSError, AttributeError):
         return
     mallopt(-3, 1 << 30)  # M_MMAP_THRESHOLD: arrays up to 1 GiB come from the heap
-    mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD: and the heap is not given back
+    mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD: the heap is not returned to the system

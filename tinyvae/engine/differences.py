@@ -1,4 +1,4 @@
-"""Finite differences: is a gradient right? Everything here computes in float64.
+"""Finite differences: they check a gradient against values of the function, in float64.
 
 The upstream gradient is random; docs/gradients.md says why. `python -m tinyvae.gradcheck` applies
 these functions to every layer, formula, likelihood and model of tinyvae.
@@ -10,7 +10,7 @@ import numpy as np
 
 
 def relative_error(a, b):
-    """max |a - b| over the larger of max |a| and max |b|; 0 where both are all zero."""
+    """max |a - b| / max(|a|, |b|), with maxima over all elements; 0 if all elements are zero."""
     scale = np.maximum(np.abs(a).max(), np.abs(b).max())
     return float(np.abs(a - b).max() / scale) if scale != 0 else 0.0  # nan stays nan
 
@@ -18,7 +18,7 @@ def relative_error(a, b):
 def numerical_gradient(f, x, step=1e-5):
     """The gradient of the scalar f() with respect to the float64 array x, which f reads.
 
-    Each element in turn is moved up and down by `step` and put back: central differences.
+    Central differences: each element in turn is changed by +step and -step, then restored.
     """
     gradient = np.empty_like(x)
     for index in np.ndindex(x.shape):
@@ -33,10 +33,10 @@ def numerical_gradient(f, x, step=1e-5):
 
 
 def check_layer(layer, x, rng):
-    """Errors of a layer's backward at x, {"x": ..., parameter name: ...}.
+    """Relative errors of a layer's backward at x: {"x": error of dx, parameter name: error}.
 
-    Checked is the gradient of sum(y * dy) with a random dy: with dy = 1 a transposed weight
-    gradient can pass. x is float64, on the host; a copy of the layer is turned to that.
+    It checks the gradient of sum(y * dy) with a random dy, because with dy = 1 a transposed weight
+    gradient can pass. x: float64, on the host. The layer is copied, and stays as it is.
     """
     layer = copy.deepcopy(layer).to(np, np.float64)
     dy = rng.standard_normal(layer.forward(x.copy()).shape)
@@ -55,7 +55,10 @@ def check_layer(layer, x, rng):
 
 
 def check_function(function, gradient, arrays, rng):
-    """The largest error of gradient(*arrays), a tuple of arrays, for an elementwise function."""
+    """The largest relative error of gradient(*arrays), the derivatives of function(*arrays).
+
+    function: elementwise; gradient: returns a tuple, one derivative for each array.
+    """
     dy = rng.standard_normal(np.shape(function(*arrays)))
     gradients = gradient(*arrays)
     return max(
@@ -65,13 +68,14 @@ def check_function(function, gradient, arrays, rng):
 
 
 def check_direction(f, theta, gradient, rng, step=1e-6):
-    """Error of <gradient, v> in a random direction v: a whole model for two evaluations of f.
+    """Relative error of <gradient, v>, the slope of f along a random direction v, |v| = 1.
 
-    theta: the float64 vector that f reads; it is moved by `step` along v, |v| = 1, and put back.
+    It takes two evaluations of f, also for a whole model. theta: the float64 vector that f reads;
+    it is changed by +step v and -step v, then restored.
     """
     v = rng.standard_normal(theta.shape)
-    # A random v is nearly orthogonal to the gradient, and rounding would drown their product;
-    # half of it along the gradient lifts the product above the rounding, half stays random.
+    # A random v is nearly orthogonal to the gradient: <gradient, v> would be as small as rounding
+    # errors. So v is half along the gradient, which makes the product large, and half random.
     v = v / np.linalg.norm(v) + gradient / np.linalg.norm(gradient)
     v /= np.linalg.norm(v)
     original = theta.copy()
@@ -84,7 +88,10 @@ def check_direction(f, theta, gradient, rng, step=1e-6):
 
 
 def check_model(model, *inputs, rng, **options):
-    """Error of the backward of model.loss(*inputs, **options), along a random direction."""
+    """Relative error of model.backward() after model.loss(*inputs, **options), along a direction.
+
+    The model itself is turned to float64 on the host.
+    """
     model.to(np, np.float64)
 
     def f():

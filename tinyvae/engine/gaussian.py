@@ -1,8 +1,12 @@
-"""Diagonal Gaussians: drawing from them, their KL divergences, their density.
+"""Diagonal Gaussians: samples, KL divergences and log-densities, each beside its gradient.
 
-Each formula stands beside its gradient. All functions work elementwise on arrays that broadcast,
-a dimension of a Gaussian being one element: sum over the dimensions for the value of an example.
-`logvar` is log sigma^2 throughout. Units are nats. docs/elbo.md derives the formulas.
+Two endings tell what a gradient function returns. `f_grad` returns the local derivatives, df/dx for
+each argument x of f. `f_backward` takes an upstream gradient dy = dLoss/dy of the result y = f(x)
+and returns dx = dLoss/dx, so it has the chain rule in it.
+
+All functions work elementwise on arrays that broadcast. One element is one dimension of a Gaussian;
+the value of an example is the sum over its dimensions. `logvar` is always log sigma^2. Units are
+nats. docs/elbo.md derives the formulas.
 """
 
 import math
@@ -21,7 +25,7 @@ def reparameterize(mu, logvar, eps):
 
 
 def reparameterize_backward(dz, logvar, eps):
-    """From dz = dLoss/dz: (dmu, dlogvar), each of dz's shape; dmu is dz itself."""
+    """From dz = dLoss/dz: (dmu, dlogvar), both of dz's shape. dmu is the array dz, not a copy."""
     return dz, _reparameterize_dlogvar(dz, logvar, eps)
 
 
@@ -32,19 +36,19 @@ def _reparameterize_dlogvar(dz, logvar, eps):
 
 
 def _std(logvar):
-    # The only place where a log-variance becomes a standard deviation.
+    # the only line in which a log-variance becomes a standard deviation
     return np.exp(0.5 * logvar)
 
 
 @fused("T mu, T logvar", "T kl", "kl = T(0.5) * (mu * mu + expm1(logvar) - logvar)")
 def kl_to_standard(mu, logvar):
     """KL(N(mu, sigma^2) || N(0, 1)). Kingma and Welling 2014, appendix B."""
-    # expm1(t) = exp(t) - 1 without the cancellation that would make it negative near the prior
+    # expm1(t) = exp(t) - 1, but exact for small t; exp(t) - 1 could make the KL negative
     return 0.5 * (mu * mu + np.expm1(logvar) - logvar)
 
 
 def kl_to_standard_grad(mu, logvar):
-    """Its gradients (dmu, dlogvar)."""
+    """The derivatives of kl_to_standard: (dmu, dlogvar)."""
     return mu, _kl_dlogvar(logvar)
 
 
@@ -63,7 +67,7 @@ def kl_divergence(mu_q, logvar_q, mu_p, logvar_p):
 
 
 def kl_divergence_grad(mu_q, logvar_q, mu_p, logvar_p):
-    """Its gradients (dmu_q, dlogvar_q, dmu_p, dlogvar_p)."""
+    """The derivatives of kl_divergence: (dmu_q, dlogvar_q, dmu_p, dlogvar_p)."""
     xp = array_module(logvar_q)
     # kl = ((mu_q - mu_p)^2 / sigma_p^2 + ratio - 1 - log ratio) / 2, ratio = sigma_q^2 / sigma_p^2
     dmu = (mu_q - mu_p) * xp.exp(-logvar_p)
@@ -72,13 +76,13 @@ def kl_divergence_grad(mu_q, logvar_q, mu_p, logvar_p):
 
 
 def log_density(x, mu, logvar):
-    """log N(x; mu, sigma^2), with its constant: the density integrates to one."""
+    """log N(x; mu, sigma^2), with the constant, so that the density integrates to one."""
     distance = (x - mu) * (x - mu)
     return -0.5 * (LOG_2PI + logvar + distance * array_module(logvar).exp(-logvar))
 
 
 def log_density_grad(x, mu, logvar):
-    """Its gradients (dx, dmu, dlogvar)."""
+    """The derivatives of log_density: (dx, dmu, dlogvar)."""
     # log N = -(log 2 pi + logvar + (x - mu)^2 / sigma^2) / 2
     dmu = (x - mu) * array_module(logvar).exp(-logvar)
     return -dmu, dmu, 0.5 * (dmu * (x - mu) - 1)

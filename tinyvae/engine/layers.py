@@ -39,9 +39,9 @@ class Linear(Layer):
         x = self._consume("_x")
         self._require_gradient(dy, (self.out_features, x.shape[1]))
         # y = W @ x + b
-        array_module(dy).matmul(dy, x.T, out=self.weight.grad)
-        _sum_columns(dy, out=self.bias.grad)
-        return self.weight.value.T @ dy if self.needs_input_grad else None
+        array_module(dy).matmul(dy, x.T, out=self.weight.grad)  # dW = dy @ x.T
+        _sum_columns(dy, out=self.bias.grad)  # db = the sum of dy over the batch
+        return self.weight.value.T @ dy if self.needs_input_grad else None  # dx = W.T @ dy
 
 
 class Conv2d(Layer):

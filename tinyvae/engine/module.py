@@ -109,19 +109,19 @@ class Module:
         """Whether this module has the vectors `theta` and `grad`."""
         return "_theta" in vars(self)
 
-    def require_gathered(self):
-        """Raise ValueError if a parameter of this module does not lie in its theta."""
-        if any(parameter.theta is not self._theta for parameter in _parameters(self)):
-            name = next(n for n, p in self.named_parameters() if p.theta is not self._theta)
+    def require_parameters_in(self, theta):
+        """Raise ValueError if a parameter of this module is not a view into the vector theta."""
+        if any(parameter.theta is not theta for parameter in _parameters(self)):
+            name = next(n for n, p in self.named_parameters() if p.theta is not theta)
             raise ValueError(
-                f"{type(self).__name__}: the parameter {name} was put in after the parameters were "
-                "gathered, so it would not be trained; call `to` on the model and make a new "
-                "optimizer"
+                f"{type(self).__name__}: the parameter {name} would not be trained, because it was "
+                "put in, or `to` was called, after the optimizer or replica was made; call `to` on "
+                "the model and make a new optimizer"
             )
 
     def replica(self):
         """A copy that shares `theta` with this module and has a `grad` of its own."""
-        self.require_gathered()
+        self.require_parameters_in(self.theta)
         copied = copy.deepcopy(self)
         return copied._bind(self.theta, copied.grad)
 

@@ -30,26 +30,20 @@ class Optimizer:
         self._theta = self.model.theta
 
     def step(self, run=map):
-        """Change theta once.
+        """Change theta once. Raises ValueError if a parameter of the model would not be trained.
 
-        run: the builtin map, or the `map` of tinyvae.training.parallel.Threads. Raises ValueError
-        if a parameter of the model would not be trained.
+        run: the builtin map, or the `map` of tinyvae.training.parallel.Threads.
         """
-        if self.model.theta is not self._theta:
-            raise ValueError(
-                f"{type(self).__name__}: the parameters were gathered again (`to`) after this "
-                "optimizer was made; make a new optimizer"
-            )
-        self.model.require_gathered()
+        self.model.require_parameters_in(self._theta)
         self._step(run)
 
     def _each_block(self, run, update, *state):
-        """Call update(theta, grad, *state) on NumPy arrays block by block, on a GPU once."""
-        vectors = self.model.theta, self.model.grad, *state
-        count = 1
-        if array_module(self._theta) is np:  # an even number, so that two threads share evenly
-            count = max(1, 2 * -(-self._theta.size // (2 * BLOCK)))
-        list(run(update, *(array_module(v).array_split(v, count) for v in vectors)))
+        """Call update(theta, grad, *state), on the CPU block by block."""
+        xp, size = array_module(self._theta), self._theta.size
+        # an even number of blocks, so that two threads get equally many
+        count = max(1, 2 * -(-size // (2 * BLOCK))) if xp is np else 1
+        vectors = self._theta, self.model.grad, *state
+        list(run(update, *(xp.array_split(vector, count) for vector in vectors)))
 
 
 class SGD(Optimizer):
