@@ -53,10 +53,8 @@ def experiment(arguments, data, xp):
     bands = {column: expected(reference[data.name], column) for column in NAMES}
     most = len(bands["test_total"][0])
     if not 1 <= arguments.epochs <= most or arguments.train_size:
-        raise UserError(
-            f"the reference has epochs 1 to {most} of all images; choose --epochs from these, "
-            "without --train-size"
-        )
+        has = f"epochs 1 to {most} of all images"
+        raise UserError(f"the reference has {has}; correct --epochs or leave out --train-size")
     model, config, wrong = make_model(seed=SEED).to(xp), Config(arguments.epochs, seed=SEED), []
     trainer = Trainer(model, data, config, arguments.out)
     for epoch in range(arguments.epochs):
@@ -67,10 +65,8 @@ def experiment(arguments, data, xp):
         for column, (mean, tolerance) in bands.items():
             value, name = trainer.history[epoch][column], NAMES[column][0]
             good = abs(value - mean[epoch]) <= tolerance[epoch]
-            mark = "" if good else " WRONG"
-            verdicts.append(
-                f"{name} {value:.1f} ({mean[epoch]:.1f} ± {tolerance[epoch]:.1f}){mark}"
-            )
+            band = f"{mean[epoch]:.1f} ± {tolerance[epoch]:.1f}"
+            verdicts.append(f"{name} {value:.1f} ({band}){'' if good else ' WRONG'}")
             if not good:
                 wrong.append(f"{name} in epoch {epoch + 1}")
         print(f"epoch {epoch + 1:2}: {', '.join(verdicts)}", flush=True)
@@ -83,13 +79,11 @@ def draw(history, bands, path, dataset):
     """Draw this run over the band of right values."""
     with plots.page(path, plots.WIDTH, 4.2) as figure:
         figure.suptitle(f"The tutorial's VAE on {dataset}: this run and the band of right values")
-        for axes, (column, (mean, tolerance)) in zip(
-            figure.subplots(2, 2).flat, bands.items(), strict=True
-        ):
-            epochs = 1 + np.arange(len(mean))
+        grid = figure.subplots(2, 2).flat
+        for axes, (column, (mean, tolerance)) in zip(grid, bands.items(), strict=True):
+            epochs, curve = 1 + np.arange(len(mean)), [row[column] for row in history]
             axes.fill_between(epochs, mean - tolerance, mean + tolerance, color="0.85")
-            values = [row[column] for row in history]
-            axes.plot(epochs[: len(values)], values, "o-", color=plots.BLUE)
+            axes.plot(epochs[: len(curve)], curve, "o-", color=plots.BLUE)
             unit = "" if column == "active_units" else " (nats per image)"
             axes.set(title=NAMES[column][0] + unit, xlabel="epoch", xlim=(0.5, len(mean) + 0.5))
 
