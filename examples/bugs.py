@@ -32,7 +32,7 @@ def measure(name, model, data):
     """What the code with the mistake reports about a model, and what the right code reports."""
     mu, logvar = on_host.posteriors(model, data.x_test)
     power = 2 if name == "std for variance" else 1  # z is drawn with the variance exp(logvar)^power
-    variance = mu.var(axis=0) + np.exp(power * logvar).mean(axis=0)  # of z over all images
+    variance = mu.var(axis=0) + np.exp(power * logvar).mean(axis=0)  # var(z), all images
     true = evaluation.evaluate(model, data.x_test)
     with planted(patches_of(name)):
         said = evaluation.evaluate(model, data.x_test)

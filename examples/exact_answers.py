@@ -21,7 +21,7 @@ from tinyvae.training.checkpoint import write_json
 SIZE, L = 7, 3  # pixels along a side, latent dimensions
 LR, STEPS = 0.1, 20_000
 RANDOM_W, IMAGES = 100, 50  # on which the formula of the gap is checked
-TICKS = [0.02, 0.05, 0.1, 0.2, 0.4]  # of the axis of s2
+TICKS = [0.02, 0.05, 0.1, 0.2, 0.4]  # values of s2
 
 
 def experiment(arguments, data, xp):

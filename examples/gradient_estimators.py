@@ -21,7 +21,7 @@ from tinyvae.training import plots
 from tinyvae.training.checkpoint import write_json
 
 SIZE, L = 7, 2  # pixels along a side, latent dimensions
-ROTATION = np.array([[0.8, -0.6], [0.6, 0.8]])  # of z: no diagonal posterior, same p(x)
+ROTATION = np.array([[0.8, -0.6], [0.6, 0.8]])  # rotates z: p(x) stays the same
 SHORT, WIDE = 0.7, 1.5  # factors of q's mean and variance
 SAMPLES = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512]  # K
 DRAWS, DRAWS_EXACT_Q = 10_000, 1000

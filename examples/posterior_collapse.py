@@ -23,7 +23,7 @@ from tinyvae.training.evaluation import ACTIVE_VARIANCE, importance_weighted_bou
 from tinyvae.training.trainer import Trainer
 
 LATENT_DIM, SEED = 20, 0
-REACH, WIDTH = 84, 16  # of the strong decoder: each pixel sees the three rows before it
+REACH, WIDTH = 84, 16  # the strong decoder: each pixel sees the three rows before it, 16 filters
 FREE_BITS = 0.5  # nats per dimension
 MEASURED = 2000  # test images
 COLUMNS = ("total", "kl", "active_units", "information", "aggregate_kl", "marginal_kl")
@@ -63,7 +63,7 @@ def experiment(arguments, data, xp):
             kl.append(kl_per_dimension(*on_host.posteriors(model, images)).tolist())
         mu, logvar = on_host.posteriors(model, images)
         results[name] = surgery(mu, logvar, generator(SEED, "surgery")) | {"kl_by_epoch": kl}
-        bound = importance_weighted_bound(model, images, samples=1)  # of one sample: the ELBO
+        bound = importance_weighted_bound(model, images, samples=1)  # one sample: the ELBO
         results[name]["total"] = -float(bound.mean())
         results[name]["active_units"] = int((mu.var(axis=0) > ACTIVE_VARIANCE).sum())
     settings = {"dataset": data.name, "train_images": n, "epochs": arguments.epochs}

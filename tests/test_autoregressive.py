@@ -39,7 +39,7 @@ def test_log_prob_by_a_loop_over_pixels(xp):
 
 
 def test_it_is_a_distribution(xp):
-    """Over all 2^6 binary images of 6 pixels, for any logits, it adds up to 1."""
+    """For any logits the probabilities of all 2^6 binary images of 6 pixels add up to 1."""
     images = np.array(list(product([0.0, 1.0], repeat=PIXELS))).T[:, None]  # (6, 1, 64)
     logits = np.random.default_rng(2).standard_normal((PIXELS, 3, 1)) * np.ones(64)
     log_p = to_host(likelihood(xp).log_prob(xp.asarray(images), xp.asarray(logits)))
@@ -48,7 +48,7 @@ def test_it_is_a_distribution(xp):
 
 
 def test_gradients_of_the_likelihood(xp):
-    """Of log_prob with a random upstream, in the logits and in every weight."""
+    """With a random upstream gradient, with respect to the logits and to every weight."""
     rng = np.random.default_rng(3)
     made, x = likelihood(xp, scale=1.0), xp.asarray(rng.random((PIXELS, 1, N)))
     logits, upstream = rng.standard_normal((PIXELS, 2, N)), rng.standard_normal((2, N))

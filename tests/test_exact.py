@@ -36,7 +36,7 @@ def images(rng, n):
 
 @given(seed=SEEDS)
 def test_elbo_and_kl_to_the_posterior_add_up_to_log_p(xp, seed):
-    """The second derivation of the ELBO, for any q whatever."""
+    """log p(x) = ELBO + KL(q || p(z|x)), for a random q."""
     rng = np.random.default_rng(seed)
     exact, x = random_model(rng), images(rng, 5)
     v, variance = rng.standard_normal((L, D)), np.exp(rng.standard_normal(L))
@@ -52,7 +52,7 @@ def test_elbo_and_kl_to_the_posterior_add_up_to_log_p(xp, seed):
 
 @given(seed=SEEDS)
 def test_every_weight_is_log_p_where_q_is_the_posterior(xp, seed):
-    """log p(x, z) - log q(z|x) does not depend on z then; W has orthogonal columns, as q must."""
+    """Then log p(x, z) - log q(z|x) is the same for all z. W needs orthogonal columns for this."""
     rng = np.random.default_rng(seed)
     orthogonal, _ = np.linalg.qr(rng.standard_normal((D, L)))
     exact = LinearGaussian(orthogonal * rng.uniform(0.5, 2, L), rng.standard_normal(D), 0.7)
@@ -77,7 +77,7 @@ def test_weights_are_unbiased_for_p(xp):
 
 
 def test_bounds_rise_from_the_elbo_to_log_p(xp):
-    """ELBO = bound of one sample <= bound of K samples <= log p(x), on bytes as images."""
+    """ELBO = bound of one sample <= bound of K samples <= log p(x), on uint8 images."""
     rng = np.random.default_rng(2)
     pixels = rng.integers(0, 256, (400, *SHAPE), dtype=np.uint8)
     x = pixels / 255
@@ -98,7 +98,7 @@ def test_bounds_rise_from_the_elbo_to_log_p(xp):
 
 
 def test_bound_of_merged_samples_is_never_lower(xp):
-    """Jensen's inequality, draw by draw: 2 K samples together beat two times K apart."""
+    """Jensen's inequality: the bound of 2 K samples is above the mean bound of its two halves."""
     rng = np.random.default_rng(3)
     exact, x = random_model(rng), images(rng, 4)
     model = exact.vae(SHAPE, exact.posterior_map(), np.full(L, 0.5), xp)
@@ -159,7 +159,7 @@ def likelihood_bound(values, s2):
 
 
 def test_optimum_is_probabilistic_pca(xp):
-    """There the ELBO is log p, the KL of dimension i log(l_i / s2) / 2, and the gradient zero."""
+    """At the optimum ELBO = log p(x), KL = log(l_i / s2) / 2 in dimension i, and gradient = 0."""
     x = stretched_images(np.random.default_rng(4))
     _, values, _ = principal_components(x)
     s2 = values[L:].mean()

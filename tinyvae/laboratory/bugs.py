@@ -31,7 +31,7 @@ class Bug(NamedTuple):
     A function that another module has imported by its name is patched in that module too.
     """
 
-    patches: tuple  # of (module or class, name of the function in it, replacement)
+    patches: tuple  # each is (module or class, name of the function in it, replacement)
     caught_by: str  # the test that finds the mistake, as pytest names the test
     seen_by_gradcheck: bool  # whether a gradient check of vae_with_skip_connection finds it
 

@@ -55,9 +55,8 @@ def fit_posteriors(model, x, mu, logvar, steps=300, samples=16, lr=0.05, seed=0)
     fitted.encoder = copy.deepcopy(fitted.encoder).to(xp, dtype)
     optimizer = Adam(fitted.encoder, lr=lr)
     for step in range(steps):
-        fitted.loss(
-            x, _moment_matched_noise(generator(seed, "free posterior", step), samples, *mu.shape)
-        )
+        rng = generator(seed, "free posterior", step)
+        fitted.loss(x, _moment_matched_noise(rng, samples, *mu.shape))
         fitted.backward()
         optimizer.lr = lr * (1 - step / steps)
         optimizer.step()
@@ -96,8 +95,8 @@ def split_gap(model, x):
     elbo and kl of the encoder's q, elbo_best and kl_best of the best q, where kl is
     KL(q || true posterior);
     approximation_gap = log_p - elbo_best, the smallest gap of a diagonal Gaussian;
-    amortization_gap = elbo_best - elbo, the loss by the encoder (Cremer, Li and Duvenaud 2018,
-    section 3).
+    amortization_gap = elbo_best - elbo, the part that the encoder causes (Cremer, Li and Duvenaud
+    2018, section 3).
     The second is a list with the Lattice of p(x, z), the encoder's q and the best q for each image.
     """
     encoder, best = [to_host(part) for part in model.encode(x)], [*best_posteriors(model, x)]

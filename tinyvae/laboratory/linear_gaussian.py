@@ -27,7 +27,7 @@ from tinyvae.rng import generator
 
 CHUNK = 1000  # images in memory at a time
 BATCH = 200  # the batch size of training
-CALLS = 25  # of the callback while training
+CALLS = 25  # how often training calls the callback
 
 
 class LinearGaussian:

@@ -47,7 +47,7 @@ def out_of_distribution(images, rng):
 
 
 def scores(vae, images, seed=0):
-    """Two scores of uint8 images, {name: (N,)}; a larger score means "more unusual".
+    """Two scores of uint8 images, {name: (N,)}; larger if the image is less likely to be a digit.
 
     negative ELBO: in nats, with one draw of z for each image; reconstruction error: the mean
     squared error per pixel of the reconstruction from the mean of q(z|x).

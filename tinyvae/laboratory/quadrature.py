@@ -1,10 +1,10 @@
 """log p(x) of a VAE with two latent dimensions, as the integral of p(x, z) over z on a lattice.
 
 In 20 dimensions this integral cannot be computed, in 2 it can. A coarse grid over the prior finds
-the square cells to begin with. Neighbouring cells are added until p(x, z) is negligible in all
-cells around. Then the step of the lattice is halved, in the cells that are not negligible, until
-the result no longer changes. The lattice also gives the true posterior p(z|x), and so the KL from a
-Gaussian q to it. All numbers are in nats.
+the square cells to begin with. Neighbouring cells are added until p(x, z) is negligible in all new
+cells. Then the cells that are not negligible are divided into quarters, and the sum is repeated
+with half the step, until the result no longer changes. The lattice also gives the true posterior
+p(z|x), and the KL from a Gaussian q to it. All numbers are in nats.
 
 Models must be in float64: model.to(xp, np.float64).
 """
@@ -20,14 +20,14 @@ from tinyvae.engine.gaussian import log_density
 from tinyvae.models.base import as_vectors, batch_last
 
 RADIUS = 6.0  # half the side of the coarse grid; the prior's probability outside is 4e-9
-SIDE = 0.1  # of a cell, and the step of the coarse grid, which can miss a much narrower mode
+SIDE = 0.1  # a cell's side, and the coarse grid's step; the grid can miss a much narrower mode
 DROP = 15.0  # a cell counts if log f in it is at most this much below the maximum; exp(-15) = 3e-7
 TOLERANCE = 1e-4  # nats; the step is halved until the numbers change by less
-MAX_NODES = 1 << 20  # of a lattice
-NOISE_RADIUS, NOISE_STEP = 5.5, 0.1  # of the lattice for the ELBO, in standard deviations
-CODES, IMAGES = 200, 10  # codes that are decoded at a time, images at a time, to limit the memory
-NEIGHBOURS = np.array(list(product((-1, 0, 1), repeat=2)))  # offsets of 9 cells: a cell and 8 more
-QUARTERS = np.array(list(product((0, 1), repeat=2)))  # offsets of a cell's quarters, in half sides
+MAX_NODES = 1 << 20  # the largest lattice
+NOISE_RADIUS, NOISE_STEP = 5.5, 0.1  # the ELBO's lattice of noise, in standard deviations
+CODES, IMAGES = 200, 10  # codes and images that are computed at a time, to limit the memory
+NEIGHBOURS = np.array(list(product((-1, 0, 1), repeat=2)))  # offsets to a cell and to 8 others
+QUARTERS = np.array(list(product((0, 1), repeat=2)))  # offsets to the quarters, in half sides
 
 
 class Lattice(NamedTuple):
@@ -75,7 +75,7 @@ def integrate(log_f, start, side, tolerance):
 
 
 def _cover(log_f, cells, side):
-    """Evaluate log_f on cells, and on their neighbours until those are negligible.
+    """Evaluate log_f on cells, their neighbours, and so on, until all neighbours are negligible.
 
     cells (n, 2): the first cells; cell (i, j) is the square from side * (i, j) to
     side * (i + 1, j + 1). Returns the nodes z (M, 2), four in each cell, the values (F, M) and the
