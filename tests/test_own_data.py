@@ -23,11 +23,21 @@ def printed_numbers(capsys):
     return [float(number) for number in re.findall(r"-?\d+\.\d+", line)]
 
 
-def test_the_vae_of_the_table_is_better_than_independent_columns(capsys, tmp_path):
+def test_the_vae_of_the_table_is_better_than_independent_columns(capsys, tmp_path, monkeypatch):
+    drawn, histograms = {}, plots.histograms
+
+    def draw(data, samples, *arguments):
+        drawn.update(data=data, samples=samples)
+        histograms(data, samples, *arguments)
+
+    monkeypatch.setattr(plots, "histograms", draw)
     own_data.table(epochs=20)
     loss, independent = printed_numbers(capsys)
     assert loss < independent - 1
     assert (tmp_path / "table.png").read_bytes().startswith(b"\x89PNG")
+    assert drawn["data"].shape == (389, 7)
+    ratio = drawn["samples"].std(axis=0) / drawn["data"].std(axis=0)  # both in percent
+    assert ((0.5 < ratio) & (ratio < 2)).all()
 
 
 def test_the_vae_of_the_images_is_better_than_the_mean_colour(capsys, tmp_path):
