@@ -1,9 +1,9 @@
-"""What the experiments in examples/ share: their arguments, their folder and their exit code.
+"""What the experiments in examples/ share: arguments, an output folder and an exit code.
 
     def main(argv=None):
         return run_experiment(__file__, parser(), experiment, argv)
 
-where experiment(arguments, data, xp) does the work, in the folder arguments.out.
+where experiment(arguments, data, xp) does the work and writes into the folder arguments.out.
 """
 
 from pathlib import Path
@@ -13,7 +13,7 @@ from tinyvae.training.command_line import Parser, exit_code, load_data
 
 
 def experiment_parser(doc, name):
-    """Arguments that say where to compute, on which images, where to write (runs/<name>)."""
+    """A Parser with arguments for the backend, the data and the output folder (runs/<name>)."""
     parser = Parser(doc)
     parser.add_backend()
     parser.add_data()
@@ -23,7 +23,7 @@ def experiment_parser(doc, name):
 
 
 def run_experiment(file, parser, experiment, argv=None):
-    """The exit code of experiment(arguments, data, xp), called with its folder made."""
+    """Make the output folder, call experiment(arguments, data, xp) and return the exit code."""
 
     def run():
         arguments = parser.parse_args(argv)

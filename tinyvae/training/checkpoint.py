@@ -33,7 +33,7 @@ def load_checkpoint(path):
     """(arrays, about) of save_checkpoint.
 
     Raises UserError if there is no such file, it cannot be read, it is damaged, or it is something
-    else. Whether a run can go on from it is for `schema` to say.
+    else. Whether a run can go on from it, Trainer.restore says.
     """
     try:
         os.stat(path)

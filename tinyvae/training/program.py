@@ -16,7 +16,7 @@ from tinyvae.training.config import CHOICES, Config, flag
 from tinyvae.training.folder import locked
 from tinyvae.training.profile import Profile
 from tinyvae.training.report import draw_figures, loss_lines, write_metrics
-from tinyvae.training.state import require_size, require_types
+from tinyvae.training.state import require_size, require_types, unfit
 from tinyvae.training.trainer import Trainer
 
 MODEL_SETTINGS = {  # of make_model: type, choices, help
@@ -149,29 +149,29 @@ def resume(given, xp):
     """A run that was interrupted, or is to go on for more epochs."""
     folder = given["resume"]
     arrays, about = load_checkpoint(folder / "checkpoint.npz")
-    try:
-        if about.get("model") is None or not about.get("dataset_source") and "dataset" not in given:
-            raise UserError(
-                f"{folder}: the run was begun in Python, with a model or data of its own; go on "
-                "with it there, by Trainer.restore"
-            )
-        require_types(about, {"config": dict, "model": dict, "train_examples": int})
-        config = Config(**about["config"])
-        if "epochs" in given:
-            config = replace(config, epochs=given["epochs"])
-        require_size(about["model"], arrays)
-        model = make_model(**about["model"]).to(xp)
-        source = given.get("dataset") or about["dataset_source"]
-        data = load_dataset(source, given.get("data_dir")).head(about["train_examples"])
-        if "columns" in about:
-            data = data.standardized()
-        trainer = Trainer(model, data, config, folder)
-        trainer.restore(arrays, about)
-    except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
+    if "dataset" in given:
+        about["dataset_source"] = given["dataset"]
+    if None in (about.get("model", ""), about.get("dataset_source", "")):
         raise UserError(
-            f"{folder}: the checkpoint does not fit this version of tinyvae ({error}); "
-            "resume it with the version in its config.json, or train anew"
-        ) from error
+            f"{folder}: expected a run of this program, got one that was begun in Python, with a "
+            "model or data of its own; go on with it in Python, by Trainer.restore"
+        )
+    kinds = {"config": dict, "model": dict, "train_examples": int, "dataset_source": str}
+    require_types(about, kinds)
+    require_size(about["model"], arrays)
+    try:
+        config = Config(**about["config"])
+        model = make_model(**about["model"]).to(xp)
+    except (UserError, LookupError, TypeError, ValueError, ArithmeticError) as error:
+        raise unfit(error) from error
+    if "epochs" in given:
+        config = replace(config, epochs=given["epochs"])
+    data = load_dataset(about["dataset_source"], given.get("data_dir"))
+    data = data.head(about["train_examples"])
+    if "columns" in about:
+        data = data.standardized()
+    trainer = Trainer(model, data, config, folder)
+    trainer.restore(arrays, about)
     if trainer.step > config.epochs * trainer.steps_per_epoch:
         raise UserError(f"the run has done more than {config.epochs} epochs; raise --epochs")
     return trainer

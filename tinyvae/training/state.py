@@ -139,7 +139,12 @@ def _is_number(value):
 
 def _require(right, reason):
     if not right:
-        raise UserError(
-            f"the checkpoint does not fit this version of tinyvae ({reason}); resume it with the "
-            "version in its config.json, or train anew"
-        )
+        raise unfit(reason)
+
+
+def unfit(reason):
+    """The UserError for a checkpoint that no run can go on from, for this reason."""
+    return UserError(
+        f"the checkpoint does not fit this version of tinyvae ({reason}); resume it with the "
+        "version in its config.json, or train anew"
+    )
