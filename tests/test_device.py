@@ -57,7 +57,7 @@ def test_an_epoch_uploads_order_and_noise_and_downloads_the_losses(double, folde
     run = trainer(folders(), {"epochs": 2}, double)
     monkeypatch.setattr(run, "_end_epoch", lambda *_: None)  # the evaluation
     run._run_epoch(Event())
-    monkeypatch.setattr(run, "_look", lambda step: False)
+    monkeypatch.setattr(run, "_may_wait", lambda step: False)
     with counted() as counts:
         run._run_epoch(Event())
     assert run.finished
@@ -67,7 +67,7 @@ def test_an_epoch_uploads_order_and_noise_and_downloads_the_losses(double, folde
 def test_images_are_bytes_on_the_device(double, folders):
     run = trainer(folders(), {"epochs": 1}, double)
     run.fit()
-    for images in (run.x_train, run.x_test):
+    for images in (run.feed.x, run.x_test):
         assert isinstance(images, double.ndarray) and images.dtype == np.uint8
 
 
@@ -93,7 +93,7 @@ def test_a_run_is_the_run_on_the_host_bit_for_bit(double, folders, monkeypatch, 
 
 def test_metrics_and_figures_of_a_run_on_the_device(double, folders, monkeypatch):
     """The figures on both; the variance of codes is summed in another order."""
-    monkeypatch.setattr(report, "LIKELIHOOD_SAMPLES", 12)
+    monkeypatch.setattr(report, "BOUND_SAMPLES", 12)
     metrics, figures = [], []
     for xp in (np, double):
         run = trainer(folders(), {"epochs": 1}, xp)
