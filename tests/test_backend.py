@@ -126,7 +126,7 @@ def cupy_of(monkeypatch, tmp_path):
         folder.mkdir()
         if source is not None:
             (folder / "__init__.py").write_text(source)
-        monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+        monkeypatch.setattr(sys, "path", [str(tmp_path)])
 
     yield write
     sys.modules.pop("cupy", None)

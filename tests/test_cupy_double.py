@@ -2,6 +2,7 @@
 
 import json
 import operator
+import subprocess
 import sys
 
 import numpy as np
@@ -27,6 +28,25 @@ def test_the_list_is_that_of_the_real_cupy():
     if listed["version"] != real.__version__:
         pytest.skip(f"the list is of CuPy {listed['version']}, here is {real.__version__}")
     assert names(real) == listed
+
+
+@pytest.mark.parametrize("users, accelerators", [(None, "[]"), ("cub", "[1]")])
+def test_the_real_cupy_has_no_cub_unless_the_user_chose(monkeypatch, users, accelerators):
+    """In a process of its own, because CuPy reads the variable once."""
+    pytest.importorskip("cupy")
+    monkeypatch.delenv("CUPY_ACCELERATORS", raising=False)
+    if users:
+        monkeypatch.setenv("CUPY_ACCELERATORS", users)
+    code = """from tinyvae import get_backend
+from tinyvae.errors import UserError
+try:
+    get_backend("cupy")
+except UserError:  # without a GPU, but CuPy is imported
+    pass
+import cupy
+print(cupy._core.get_reduction_accelerators())"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == accelerators
 
 
 def test_it_serves_as_the_backend_cupy(monkeypatch, x):
