@@ -8,7 +8,10 @@ where experiment(arguments, data, xp) does the work and writes into the folder a
 
 from pathlib import Path
 
+import numpy as np
+
 from tinyvae.engine.backend import get_backend
+from tinyvae.errors import UserError
 from tinyvae.training.command_line import Parser, exit_code, load_data
 
 
@@ -29,7 +32,19 @@ def run_experiment(file, parser, experiment, argv=None):
         arguments = parser.parse_args(argv)
         xp = get_backend(arguments.backend)
         data = load_data(arguments.dataset, arguments.data_dir, arguments.train_size)
+        _require_format_of_mnist(data)
         arguments.out.mkdir(parents=True, exist_ok=True)
         return experiment(arguments, data, xp)
 
     return exit_code(Path(file).name, run)
+
+
+def _require_format_of_mnist(data):
+    """Refuse data that the networks and figures of the experiments do not fit."""
+    labelled = data.y_train is not None and data.y_train.max() < 10
+    if data.shape != (1, 28, 28) or data.x_train.dtype != np.uint8 or not labelled:
+        raise UserError(
+            f"the experiments need uint8 images (1, 28, 28) with labels 0 to 9, as in MNIST, got "
+            f"{data.x_train.dtype} {data.shape} {'with' if labelled else 'without'} such labels; "
+            "use examples/train.py for other data"
+        )
