@@ -17,7 +17,8 @@ from tinyvae.engine.gaussian import (
 )
 from tinyvae.engine.layers import Linear
 from tinyvae.engine.module import Module
-from tinyvae.models.base import EncoderDecoder, as_vectors, batch_first, require_same_size
+from tinyvae.models.base import EncoderDecoder
+from tinyvae.models.layout import as_vectors, batch_first, require_same_size
 
 
 class GaussianEncoder(Module):
