@@ -124,9 +124,8 @@ class VAE(EncoderDecoder):
     def log_weights(self, x, eps):
         """log p(x, z) - log q(z|x), (S, N), for x (N, ...) and noise eps (S, N, L).
 
-        Each is an unbiased estimate of the ELBO. The log of the mean over S of their exponentials
-        is an estimate of the importance-weighted bound: Burda, Grosse and Salakhutdinov 2016,
-        eq. 8.
+        Each is an unbiased estimate of the ELBO. The log of the mean of their exponentials over S
+        estimates the importance-weighted bound: Burda, Grosse and Salakhutdinov 2016, eq. 8.
         """
         _, mu, logvar, _, z, _, log_px = self._forward(x, eps)
         zero = array_module(z).zeros_like(z)
