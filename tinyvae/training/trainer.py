@@ -25,7 +25,7 @@ from tinyvae.training.feed import Feed
 from tinyvae.training.folder import locked, set_aside
 from tinyvae.training.interrupt import interrupt_flag
 from tinyvae.training.output import progress, say
-from tinyvae.training.parallel import DataParallel, Threads, default_threads
+from tinyvae.training.parallel import DataParallel, cores, parts_of
 
 OPTIMIZERS = {"adam": Adam, "sgd": SGD}
 # A row of history is measured on one test example for every 40 training examples, and on one
@@ -75,9 +75,10 @@ class Trainer:
             raise UserError(f"the model learns from labels, but {data.name} has none; give labels")
         data.require_range(*model.support)
         self.optimizer = OPTIMIZERS[config.optimizer](model, lr=config.lr)
-        threads = min(config.threads or default_threads(model), config.batch_size)
-        self.threads = Threads(threads if xp is np else 1)
-        self.parallel = DataParallel(model, self.threads)
+        examples = min(config.batch_size, len(data.x_train))
+        parts = parts_of(model, examples * config.samples)
+        threads = config.threads or cores()
+        self.parallel = DataParallel(model, parts, threads, config.free_bits)
         self.feed = Feed(model, data, config)
         rng = generator(config.seed, "binarize test")
         self.x_test = xp.asarray(binarize(data.x_test, config.binarize, rng))
@@ -131,7 +132,7 @@ class Trainer:
             mininterval=0.5,
         )
         losses, sizes = [], []
-        with bar, self.threads:
+        with bar, self.parallel.threads:
             for i in range(done, self.steps_per_epoch):
                 inputs = self.feed.inputs(i)
                 losses.append(self._train_step(inputs))
@@ -155,15 +156,14 @@ class Trainer:
     def _train_step(self, inputs):
         loss = self._gradient(self.parallel, inputs)
         if self._may_wait(self.step) and not self._finite(loss):
-            whole = DataParallel(self.model, Threads(1))
+            whole = DataParallel(self.model, free_bits=self.config.free_bits)
             raise self._diverged(lambda: self._gradient(whole, inputs))
-        self.optimizer.step(self.threads.map)
+        self.optimizer.step(self.parallel.threads.map)
         self.step += 1
         return loss
 
     def _gradient(self, parallel, inputs):
-        beta, free_bits = self.beta_at(self.step), self.config.free_bits
-        return parallel.gradient(*inputs, beta=beta, free_bits=free_bits)
+        return parallel.gradient(*inputs, beta=self.beta_at(self.step))
 
     def _finite(self, loss):
         grad = self.model.grad
