@@ -5,12 +5,10 @@ on one machine a resumed run ends bit for bit where an uninterrupted run ends.
 """
 
 import math
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from tinyvae.data import Dataset, binarize
 from tinyvae.engine.backend import array_module, memory_errors, to_host
@@ -26,7 +24,7 @@ from tinyvae.training.evaluation import evaluate
 from tinyvae.training.feed import Feed
 from tinyvae.training.folder import locked, set_aside
 from tinyvae.training.interrupt import interrupt_flag
-from tinyvae.training.output import Lenient, say
+from tinyvae.training.output import progress, say
 from tinyvae.training.parallel import DataParallel, cores, parts_of
 
 OPTIMIZERS = {"adam": Adam, "sgd": SGD}
@@ -126,9 +124,8 @@ class Trainer:
         n = len(self.data.x_train)
         epoch, done = divmod(self.step, self.steps_per_epoch)
         self.feed.begin(epoch)
-        bar = tqdm(
+        bar = progress(
             total=n,
-            file=Lenient(sys.stderr),
             initial=min(n, done * self.config.batch_size),
             desc=f"epoch {epoch + 1}/{self.config.epochs}",
             unit=" examples",
