@@ -28,7 +28,7 @@ class Config:
     free_bits: float = 0.0  # nats per latent dimension
     samples: int = 1  # Monte-Carlo samples of z per example
     binarize: str = "none"
-    threads: int = 0  # parts of a batch computed at once, with NumPy; 0: parallel.default_threads
+    threads: int = 0  # with NumPy; 0: one for each core
     seed: int = 0
 
     def __post_init__(self):
