@@ -93,10 +93,11 @@ def test_threads_ignore_what_the_caller_ignores():
             threads.map(np.log, [zero + 1, zero])
 
 
-def test_blas_keeps_to_one_thread_meanwhile():
-    def blas_threads():
-        return [lib["num_threads"] for lib in threadpool_info() if lib["user_api"] == "blas"]
+def blas_threads():
+    return [lib["num_threads"] for lib in threadpool_info() if lib["user_api"] == "blas"]
 
+
+def test_blas_keeps_to_one_thread_meanwhile():
     with threadpool_limits(2, user_api="blas"):  # which the suite has set to 1
         before = blas_threads()
         assert before and set(before) == {2}
@@ -156,6 +157,15 @@ def test_no_bit_depends_on_the_number_of_threads(count, free_bits):
         other, same = gradient_in_parts(model, inputs, 5, count, 0.7, free_bits)
         assert same.tobytes() == gradient.tobytes()
         assert other.total == loss.total and other.kl.tobytes() == loss.kl.tobytes()
+
+
+def test_blas_does_not_depend_on_the_number_of_threads():
+    """The last bits of its products depend on how many threads it has."""
+    with threadpool_limits(2, user_api="blas"):
+        for parts, blas in ((1, 2), (4, 1)):
+            for threads in (1, 3):
+                with DataParallel(make("vae", "bernoulli"), parts, threads).threads:
+                    assert set(blas_threads()) == {blas}
 
 
 def test_a_large_batch_keeps_no_more_in_memory_than_a_small_one(monkeypatch):
