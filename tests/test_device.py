@@ -57,7 +57,7 @@ def test_an_epoch_uploads_order_and_noise_and_downloads_the_losses(double, folde
     run = trainer(folders(), {"epochs": 2}, double)
     monkeypatch.setattr(run, "_end_epoch", lambda *_: None)  # the evaluation
     run._run_epoch(Event())
-    monkeypatch.setattr(run, "_look", lambda step: False)
+    monkeypatch.setattr(run, "_may_wait", lambda step: False)
     with counted() as counts:
         run._run_epoch(Event())
     assert run.finished
@@ -67,7 +67,7 @@ def test_an_epoch_uploads_order_and_noise_and_downloads_the_losses(double, folde
 def test_images_are_bytes_on_the_device(double, folders):
     run = trainer(folders(), {"epochs": 1}, double)
     run.fit()
-    for images in (run.x_train, run.x_test):
+    for images in (run.feed.x, run.x_test):
         assert isinstance(images, double.ndarray) and images.dtype == np.uint8
 
 
@@ -93,7 +93,7 @@ def test_a_run_is_the_run_on_the_host_bit_for_bit(double, folders, monkeypatch, 
 
 def test_metrics_and_figures_of_a_run_on_the_device(double, folders, monkeypatch):
     """The figures on both; the variance of codes is summed in another order."""
-    monkeypatch.setattr(report, "LIKELIHOOD_SAMPLES", 12)
+    monkeypatch.setattr(report, "BOUND_SAMPLES", 12)
     metrics, figures = [], []
     for xp in (np, double):
         run = trainer(folders(), {"epochs": 1}, xp)
@@ -109,21 +109,22 @@ def test_metrics_and_figures_of_a_run_on_the_device(double, folders, monkeypatch
 
 
 class OutOfMemoryError(MemoryError):
-    """As CuPy raises it; the text is one of its."""
+    """As CuPy's memory pool raises it."""
 
 
-def test_a_full_device_stops_training_in_one_sentence(double, folders):
+@pytest.mark.parametrize("kind", [OutOfMemoryError, cupy_double.CUDARuntimeError])
+def test_a_full_device_stops_training_in_one_sentence(double, folders, kind):
     """The last checkpoint stays, the sentence says what to lower."""
     folder = folders()
     run = trainer(folder, {"epochs": 2}, double)
 
     def fill():
-        raise OutOfMemoryError("Out of memory allocating 4,096 bytes (allocated so far: 512 bytes)")
+        raise kind("out of memory allocating 4,096 bytes (allocated so far: 512 bytes)")
 
     after_step(run, STEPS + 2, fill)
     with pytest.raises(UserError) as refusal:
         run.fit()
     sentence = str(refusal.value)
-    assert sentence.startswith("out of memory at a batch size of 16 (Out of memory allocating")
+    assert sentence.startswith("out of memory at a batch size of 16 (out of memory allocating")
     assert sentence.endswith("; lower --batch-size, --samples or --train-size and train anew")
     assert load_checkpoint(folder / "checkpoint.npz")[1]["step"] == STEPS

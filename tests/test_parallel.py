@@ -105,7 +105,7 @@ def test_blas_keeps_to_one_thread_meanwhile():
             with Threads(count):
                 assert set(blas_threads()) == {1}
             assert blas_threads() == before
-        with Threads(1, blas=None):
+        with Threads(1, one_blas_thread=False):
             assert blas_threads() == before
 
 

@@ -1,8 +1,7 @@
 """What a model is: everything that training, evaluation and figures may ask of one.
 
-People put the batch first, as data and plots do: images (N, C, H, W), vectors (N, D), codes (N, L).
-The engine puts the batch last. A model moves the batch axis once on the way in and once on the way
-out, so nobody else has to know both layouts.
+The methods that people call put the batch first, as data and plots do: images (N, C, H, W), vectors
+(N, D), codes (N, L). The layers put the batch last. layout.py moves the axis between the two.
 """
 
 import math
@@ -11,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from tinyvae.engine import schedules
-from tinyvae.engine.backend import array_module
 from tinyvae.engine.module import Module
+from tinyvae.models.layout import batch_first, batch_last, require_floats
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,9 +23,10 @@ class Loss:
     free_bits: float = 0.0
 
     def __getattr__(self, name):
-        if name.startswith("__") or name not in self.terms:
-            raise AttributeError(f"this loss has the terms {', '.join(self.terms)}, not {name}")
-        return self.terms[name]
+        terms = vars(self).get("terms", {})  # a copy in the making has none yet
+        if name not in terms:
+            raise AttributeError(f"this loss has the terms {', '.join(terms)}, not {name}")
+        return terms[name]
 
     @property
     def total(self):
@@ -49,20 +49,22 @@ class Model(Module):
     """What training and evaluation need. A new model sets the attributes and writes three methods.
 
     `terms` computes the loss terms, `terms_backward` takes their gradients back to the parameters,
-    and `metrics` computes what else evaluation reports.
-    `loss` and `backward`, the pair that people call, follow from them. The inner pair exists
-    because a batch may be computed in parts: free bits look at the mean KL of the whole batch, so
-    every part must have its terms before any part can begin its backward.
+    and `metrics` computes what else evaluation reports. `loss` and `backward`, the pair that people
+    call, are built on `terms` and `terms_backward`. Training calls this inner pair, because it may
+    compute a batch in parts. Free bits need the mean KL of the whole batch. So first all parts run
+    `terms`, and then all parts run `terms_backward`.
 
     The inputs of `terms`, `loss` and `log_weights` are, in this order: the examples x (N, ...); the
-    noise eps (S, N, noise_dim) ~ N(0, 1) for S samples of z, if noise_dim > 0; the labels (N,), if
+    noise eps (S, N, noise_dim) ~ N(0, 1) for S draws of z, if noise_dim > 0; the labels (N,), if
     wants_labels.
+
+    A subclass calls `super().__init__()` last: it gathers the parameters that are there by then.
     """
 
     shape = None  # of an example; None: whatever the layers take
     term_names = ()  # of the loss terms; they become the columns of history.csv
     objective = "loss"  # what the sum of the terms is called
-    noise_dim = 0  # how many standard normal numbers one sample of one example takes
+    noise_dim = 0  # how many standard normal numbers one draw of z for one example takes
     latent_dim = 0  # how many numbers a code has; 0: the model has no codes
     wants_labels = False
     support = (-math.inf, math.inf)  # the values that an example may hold
@@ -90,16 +92,34 @@ class Model(Module):
         """The Loss of a batch; `backward` then computes its gradient.
 
         total = the sum of the terms, in which the KL is beta * sum over d of max(free_bits, kl_d).
+        Raises ValueError for examples outside the support.
         """
+        self.require_support(inputs[0])
         loss = Loss(self.terms(*inputs), beta, free_bits)
         self._dterms = loss.dterms
         return loss
 
     def backward(self):
         """Set `grad` to the gradient of the last loss with respect to all parameters."""
-        if self._dterms is None:
-            self._saved = None  # `terms` alone is not a loss
-        self.terms_backward(self._dterms)
+        dterms, self._dterms = self._dterms, None
+        if dterms is None:
+            self._saved = None  # `terms` was called since the last loss
+            self._take_saved()  # raises
+        self.terms_backward(dterms)
+
+    def require_support(self, x):
+        """Raise ValueError if x holds values outside the support, or values that are not finite.
+
+        On a GPU nothing is checked, because reading x would make the device wait.
+        """
+        if not isinstance(x, np.ndarray) or x.size == 0 or x.dtype.kind != "f":
+            return
+        (low, high), least, most = self.support, float(x.min()), float(x.max())  # nan, if any
+        if not (low <= least and most <= high and math.isfinite(most - least)):
+            raise ValueError(
+                f"{type(self).__name__}: expected finite values from {low:g} to {high:g}, got "
+                f"{least:g} to {most:g}; rescale the examples, or leave out those with such values"
+            )
 
     def inputs(self, x, eps=None, labels=None):
         """Those of the arguments that this model takes, in its order."""
@@ -116,12 +136,12 @@ class Model(Module):
         return saved
 
     def _discard_saved(self):
-        """Call before the layers run: they are about to forget the batch of the last loss."""
+        """Call before the layers run: they overwrite what the last loss needs for its backward."""
         self._saved = self._dterms = None
 
     def _to_engine(self, x):
         """Examples with the batch last, contiguous, on the model's device and of its dtype."""
-        _require_floats(x, (2, 4), "(N, D) or (N, C, H, W)")
+        require_floats(x, (2, 4), "(N, D) or (N, C, H, W)")
         if self.shape not in (None, x.shape[1:]):
             raise ValueError(
                 f"the model takes examples of shape {self.shape}, got {x.shape[1:]}; convert them, "
@@ -134,28 +154,13 @@ class EncoderDecoder(Model):
     """A model with codes: an encoder, a decoder, and the likelihood of the decoder's output.
 
     decoder: (L, N) -> (..., N), which the likelihood reads as the parameters of p(x|z). A subclass
-    adds the encoder, `encode` and `embed`.
+    defines `embed`: how the encoder gives a code.
     """
 
     def __init__(self, encoder, decoder, likelihood, latent_dim):
         self.encoder, self.decoder, self.likelihood = encoder, decoder, likelihood
         self.latent_dim = latent_dim
         super().__init__()
-
-    def loss(self, x, *inputs, beta=1.0, free_bits=0.0):
-        """As in Model. Raises ValueError for an x outside the likelihood's support.
-
-        On a GPU the support is not checked, because reading x would make the device wait.
-        """
-        low, high = self.support
-        if isinstance(x, np.ndarray) and x.size and x.dtype.kind == "f":
-            least, most = float(x.min()), float(x.max())  # nan if there is one
-            if not (low <= least and most <= high and math.isfinite(most - least)):
-                raise ValueError(
-                    f"{type(self.likelihood).__name__} takes finite values from {low} to {high}, "
-                    f"got {least} to {most}"
-                )
-        return super().loss(x, *inputs, beta=beta, free_bits=free_bits)
 
     @property
     def support(self):
@@ -193,7 +198,7 @@ class EncoderDecoder(Model):
 
     def _outputs(self, z):
         """Codes z (N, L) -> the decoder's output (..., N)."""
-        _require_floats(z, (2,), "(N, L)")
+        require_floats(z, (2,), "(N, L)")
         return self._decode(batch_last(z, self.theta))
 
     def _draw_codes(self, n, rng):
@@ -206,35 +211,3 @@ class EncoderDecoder(Model):
     def _decode(self, z):
         self._discard_saved()
         return self.decoder.forward(z)
-
-
-def require_same_size(output, x):
-    """Refuse a decoder whose output is not an example like x: the two might broadcast."""
-    if output.shape[:-1] != x.shape[:-1]:
-        raise ValueError(
-            f"the decoder gives {output.shape[:-1]} for examples of {x.shape[:-1]}: "
-            "both must be equal"
-        )
-
-
-def _require_floats(x, ndims, axes):
-    if x.ndim not in ndims or len(x) < 1 or x.dtype.kind != "f":
-        raise ValueError(
-            f"expected floats of shape {axes} with N >= 1, got {x.dtype} of shape {x.shape}"
-        )
-
-
-def as_vectors(x, *batch):
-    """(C, H, W, N) -> (C H W, *batch), the likelihood's layout."""
-    return x.reshape(math.prod(x.shape[:-1]), *batch)
-
-
-def batch_last(x, like):
-    """(N, ...) -> (..., N), contiguous, on the device of the array `like`, and of its dtype."""
-    xp = array_module(like)
-    return xp.ascontiguousarray(xp.moveaxis(xp.asarray(x, dtype=like.dtype), 0, -1))
-
-
-def batch_first(x):
-    """(..., N) -> (N, ...)"""
-    return array_module(x).moveaxis(x, -1, 0)

@@ -8,7 +8,7 @@ import os
 from contextvars import copy_context
 from math import ceil
 from queue import SimpleQueue
-from threading import Thread
+from threading import Lock, Thread
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -40,33 +40,65 @@ def cores():
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
-class Threads:
-    """`count` threads that share out a list inside a `with` statement; the caller's is one of them.
+class _OneBlasThread:
+    """One thread in BLAS while anybody needs that; the last one puts back what the first found."""
 
-    BLAS uses `blas` threads in each of them meanwhile; None: as many as before.
+    def __init__(self):
+        self._lock, self._users = Lock(), 0
+
+    def __enter__(self):
+        with self._lock:
+            if not self._users:
+                self._limits = threadpool_limits(1, user_api="blas")
+            self._users += 1
+
+    def __exit__(self, *_):
+        with self._lock:
+            self._users -= 1
+            if not self._users:
+                self._limits.restore_original_limits()
+
+
+_one_blas_thread = _OneBlasThread()
+
+
+class Threads:
+    """Up to `count` threads that share out a list inside a `with` statement; the caller's is one.
+
+    With `one_blas_thread` BLAS uses one thread in each of them meanwhile. Where the system gives no
+    more threads, there are fewer: the results are the same, and they take longer.
     """
 
-    def __init__(self, count, blas=1):
-        self.count, self.blas = count, blas
+    def __init__(self, count, one_blas_thread=True):
+        self.count, self.one_blas_thread = count, one_blas_thread
         self._threads, self._queues = [], []  # a queue is faster than an executor
 
     def __enter__(self):
         if self._threads:
             raise RuntimeError("Threads: already in use; end one `with` before the next")
-        self._limits = threadpool_limits(self.blas, user_api="blas")
-        self._queues = [SimpleQueue() for _ in range(self.count - 1)]
-        self._threads = [Thread(target=_serve, args=(q,), daemon=True) for q in self._queues]
-        for thread in self._threads:
-            thread.start()
+        if self.one_blas_thread:
+            _one_blas_thread.__enter__()
+        for _ in range(self.count - 1):
+            queue = SimpleQueue()
+            thread = Thread(target=_serve, args=(queue,), daemon=True)
+            try:
+                thread.start()
+            except (RuntimeError, MemoryError):  # "can't start new thread"
+                break
+            self._threads.append(thread)
+            self._queues.append(queue)
         return self
 
     def __exit__(self, *_):
-        for queue in self._queues:
-            queue.put(None)
-        for thread in self._threads:
-            thread.join()
-        self._threads, self._queues = [], []
-        self._limits.restore_original_limits()
+        try:
+            for queue in self._queues:
+                queue.put(None)
+            for thread in self._threads:
+                thread.join()
+        finally:
+            self._threads, self._queues = [], []
+            if self.one_blas_thread:
+                _one_blas_thread.__exit__()
 
     def map(self, function, *arguments):
         """The builtin map as a list; thread i modulo `count` does item i.
@@ -111,7 +143,7 @@ class DataParallel:
         self.model, self.parts, self.free_bits = model, parts, free_bits
         # The last bits of a matrix product depend on how many threads BLAS has. A batch in one part
         # leaves BLAS all its threads, whatever `threads` is; other batches always leave it one.
-        self.threads = Threads(min(threads, parts), blas=None if parts == 1 else 1)
+        self.threads = Threads(min(threads, parts), one_blas_thread=parts > 1)
         # Free bits look at the mean KL of the whole batch. So all parts do their forward before
         # the first one does its backward, and meanwhile each needs a replica of its own.
         replicas = parts if free_bits else self.threads.count

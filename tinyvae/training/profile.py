@@ -1,7 +1,8 @@
-"""Where the time of training goes: a table, made from outside, without a line in what it times.
+"""Where the time of training goes: a table of milliseconds for each layer and each other part.
 
-Methods of the trainer, the optimizer, the model and its layers are replaced by ones that look at
-the clock. Each counts its own time only, without that of those it calls.
+The timed code holds no line for it. Profile replaces methods of the trainer, the optimizer, the
+model and its layers by methods that also read the clock. A method's time does not include the time
+of the timed methods that it calls.
 """
 
 import time
@@ -16,15 +17,16 @@ STEP, AROUND = "all of a step", "all around the steps"  # the two groups of rows
 class Profile:
     """The time of trainer.fit(), by part.
 
-    Of several threads it watches the one that calls; of a GPU, only how long it takes to be asked.
+    With several threads, only the calling thread is timed. On a GPU, only the time of launching the
+    work is seen, not the time of the work.
     """
 
     def __init__(self, trainer):
         self.trainer = trainer
         self.steps = 0
         self.seconds = defaultdict(float)  # (group, part, direction): own time
-        self._inside = 0.0  # the time of what the running method has called
-        self._muted = False  # whether it runs with all that it calls
+        self._inside = 0.0  # the time of the timed methods that the running method has called
+        self._muted = False  # whether the running method is timed as a whole
         for name, layer in trainer.model.named_modules():
             if isinstance(layer, Layer) and not isinstance(layer, Sequential):
                 part = f"{name} {type(layer).__name__}"
@@ -50,7 +52,7 @@ class Profile:
         return self.table() if self.steps else "the run was finished: no step to profile"
 
     def _watch(self, owner, method, key, whole=False):
-        """Time owner.method; `whole`: with all that it calls."""
+        """Time owner.method; with `whole` its time includes everything that it calls."""
         function = getattr(owner, method)
 
         def timed(*arguments, **options):

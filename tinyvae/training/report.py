@@ -68,20 +68,22 @@ def loss_lines(trainer, metrics):
 
 
 def draw_figures(trainer, metrics):
-    """Write figures/*.png from the final metrics and the model, and return their folder."""
+    """Write figures/*.png into the folder of a trainer, and return their folder."""
     folder = trainer.folder / "figures"
     folder.mkdir(parents=True, exist_ok=True)
     model, data, settings = trainer.model, trainer.data, trainer.model.settings
     kind = type(model).__name__
     if settings:
         kind = f"{settings['model'].upper()}, {settings['network']}"
-    named = f"{kind}, z = {model.latent_dim}, {data.name}"
+    size = f", z = {model.latent_dim}" if model.latent_dim else ""
+    named = f"{kind}{size}, {data.name}"
+    if trainer.history:
+        plots.loss_curves(trainer.history, folder / "loss.png", f"Learning: {named}")
+    if not model.latent_dim:
+        return folder
     rng = generator(trainer.config.seed, "figures")
     x = to_host(trainer.x_test[:SHOWN])
     codes = on_host.embed(model, x)
-
-    if trainer.history:
-        plots.loss_curves(trainer.history, folder / "loss.png", f"Learning: {named}")
     draw = _table_figures if data.is_table else _image_figures
     draw(model, data, x, codes, metrics, rng, folder, named)
     if model.latent_dim >= 2:
