@@ -5,7 +5,6 @@ import pytest
 from short_runs import DATA, STEPS, after_step, interrupt, resumed, trainer
 
 from tinyvae import Bernoulli
-from tinyvae.training import parallel
 from tinyvae.training.checkpoint import load_checkpoint
 from tinyvae.training.trainer import Diverged, Trainer
 
@@ -62,9 +61,8 @@ def test_a_broken_gradient_stops_training(folders, monkeypatch):
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
-def test_a_gradient_broken_in_another_threads_part_is_found(folders, monkeypatch):
+def test_a_gradient_broken_in_another_threads_part_is_found(folders, monkeypatch, small_parts):
     """By one image, the last of its batch: the diagnosis looks at the whole batch."""
-    monkeypatch.setattr(parallel, "OTHERS", (8, 8))
     folder, begun = folders(), []
     run = after_step(trainer(folder, {"threads": 2}), STEPS + 2, lambda: begun.append(True))
     run.feed.begin(epoch=1)

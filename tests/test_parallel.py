@@ -207,8 +207,7 @@ def test_replicas_see_every_step_of_the_model():
 
 
 @each_run
-def test_a_run_is_bit_for_bit_the_same_on_any_number_of_threads(folders, settings, monkeypatch):
-    monkeypatch.setattr(parallel, "OTHERS", (4, 4))
+def test_a_run_is_bit_for_bit_the_same_on_any_number_of_threads(folders, settings, small_parts):
     runs = []
     for threads in (1, 2, 3, 5):
         run = trainer(folders(), settings | {"threads": threads})
@@ -230,9 +229,10 @@ def test_parts_have_a_largest_size():
     assert parts_of(mlp, 128) == 1
 
 
-def test_the_default_is_a_thread_for_each_core_but_not_more_than_parts(folders, monkeypatch):
-    monkeypatch.setattr(parallel, "OTHERS", (4, 4))
-    for available, batch_size, count in ((3, 16, 3), (64, 16, 4), (64, 4, 1), (3, 1000, 3)):
+def test_the_default_is_a_thread_for_each_core_but_not_more_than_parts(
+    folders, monkeypatch, small_parts
+):
+    for available, batch_size, count in ((3, 16, 3), (64, 16, 4), (64, 1, 1), (3, 1000, 3)):
         monkeypatch.setattr(trainer_module, "cores", lambda available=available: available)
         run = trainer(folders(), {"batch_size": batch_size})
         assert run.parallel.threads.count == len(run.parallel.replicas) == count

@@ -3,7 +3,7 @@
 import pytest
 from short_runs import STEPS, assert_same_run, each_run, trainer
 
-from tinyvae.training import parallel, profile
+from tinyvae.training import profile
 from tinyvae.training.profile import AROUND, STEP, Profile
 
 
@@ -89,8 +89,7 @@ def test_evaluation_is_not_counted_as_layers(folders, clock):
     assert watch.seconds[AROUND, "evaluation", ""] > 0
 
 
-def test_a_watched_run_is_the_same_run(folders, monkeypatch):
-    monkeypatch.setattr(parallel, "OTHERS", (8, 8))
+def test_a_watched_run_is_the_same_run(folders, small_parts):
     plain, watched = folders(), folders()
     trainer(plain, {"threads": 2}).fit()
     Profile(trainer(watched, {"threads": 2})).fit()

@@ -18,7 +18,7 @@ from tinyvae.engine.layers import Conv2d, ConvTranspose2d
 from tinyvae.models.base import Loss
 
 # (n, m): a batch of at most n examples stays whole, a part of a larger one has at most m examples.
-CONVOLUTIONS, OTHERS = (32, 128), (128, 256)
+CONVOLUTIONS, OTHERS = (32, 128), (128, 512)
 
 
 def parts_of(model, batch_size):
