@@ -23,7 +23,8 @@ from tinyvae.engine.backend import device_name
 from tinyvae.engine.module import Layer
 from tinyvae.training.command_line import Parser, exit_code, load_data
 from tinyvae.training.config import Config
-from tinyvae.training.trainer import train
+from tinyvae.training.parallel import DataParallel
+from tinyvae.training.trainer import Trainer
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "gpu_measured.md"
@@ -95,10 +96,14 @@ def training(xp, data):
     )
 
 
-def trained(xp, data, **settings):
-    """The history of a run with these settings."""
+def trained(xp, data, whole=False, **settings):
+    """The history of a run with these settings; `whole`: no batch is cut into parts."""
     with tempfile.TemporaryDirectory() as folder:
-        return train(make_model().to(xp), data, folder=folder, **settings)
+        trainer = Trainer(make_model().to(xp), data, Config(**settings), folder)
+        if whole:
+            trainer.parallel = DataParallel(trainer.model)
+        trainer.fit()
+        return trainer.history
 
 
 def same_losses(xp, data):
@@ -109,7 +114,7 @@ def same_losses(xp, data):
     first = data.head(min(len(data.x_train), FIRST_STEPS * Config().batch_size))
     runs = {
         "first": [(np, first, {}), (xp, first, {})],
-        "epoch": [(np, data, {}), (xp, data, {}), (np, data, {"threads": 1})],
+        "epoch": [(np, data, {}), (xp, data, {}), (np, data, {"whole": True})],
     }
     losses = {
         name: [

@@ -99,7 +99,7 @@ def compare(options):
     names = list(VARIANTS[options.backend])
     if not has_torch(options.backend):
         names = [name for name in names if name.split()[0] != "torch"]
-    if options.task != "step" or options.threads == 1:
+    if options.task != "step":
         names = [name for name in names if name != "tinyvae parts"]
     workers = {name: Worker(name, options) for name in names}
     agree({name: worker.first for name, worker in workers.items() if name != "sgemm"})

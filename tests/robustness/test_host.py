@@ -133,8 +133,10 @@ class NoMore(threading.Thread):
 
 
 @pytest.mark.parametrize("left", [0, 1, 2])
-def test_fewer_threads_than_asked_for_give_the_same_numbers(tmp_path, monkeypatch, left):
-    settings = TINY | {"threads": 4, "epochs": 1, "samples": 40}  # 16 * 40 codes make 4 parts
+def test_fewer_threads_than_asked_for_give_the_same_numbers(
+    tmp_path, monkeypatch, left, small_parts
+):
+    settings = TINY | {"threads": 4, "epochs": 1}
     trainer(tmp_path / "all", settings).fit()
     monkeypatch.setattr(parallel, "Thread", NoMore)
     NoMore.left, before = left, threading.active_count()
@@ -143,7 +145,7 @@ def test_fewer_threads_than_asked_for_give_the_same_numbers(tmp_path, monkeypatc
     assert result(tmp_path / "fewer") == result(tmp_path / "all")
 
 
-def test_absurd_numbers_of_threads_take_no_memory(sentence, tmp_path):
+def test_absurd_numbers_of_threads_take_no_memory(sentence, tmp_path, small_parts):
     for count in (257, 3000, 2**31, 10**400):
         assert "--threads must be at most 256" in sentence(f"--threads {count}")
     run = trainer(tmp_path, TINY | {"threads": 256, "batch_size": 2, "epochs": 1})
@@ -170,8 +172,8 @@ def test_blas_gets_its_threads_back():
         assert blas_threads() == before
 
 
-def test_two_trainings_at_the_same_time(tmp_path):
-    settings = TINY | {"threads": 2, "samples": 40}
+def test_two_trainings_at_the_same_time(tmp_path, small_parts):
+    settings = TINY | {"threads": 2}
     alone, together = trainer(tmp_path / "alone", settings), []
     alone.fit()
     for name in ("a", "b"):
@@ -188,10 +190,10 @@ def test_two_trainings_at_the_same_time(tmp_path):
 # NumPy's error state.
 
 
-def test_numpy_that_raises_for_the_caller_does_no_harm(tmp_path, run):
+def test_numpy_that_raises_for_the_caller_does_no_harm(tmp_path, run, small_parts):
     asked = {"divide": "raise", "over": "raise", "under": "raise", "invalid": "raise"}
     with np.errstate(**asked):
-        trainer(tmp_path / "a", TINY | {"threads": 2, "samples": 40}).fit()
+        trainer(tmp_path / "a", TINY | {"threads": 2}).fit()
         assert run("--epochs 2 --out run") == 0
         assert np.geterr() == asked
 
