@@ -15,7 +15,7 @@ from tinyvae.errors import UserError
 from tinyvae.training import parallel
 
 settings.register_profile("tinyvae", deadline=None, derandomize=True, max_examples=50)
-settings.register_profile("long", deadline=None, max_examples=3000)
+settings.register_profile("long", deadline=None, max_examples=2000)
 settings.load_profile("tinyvae")
 pytest.register_assert_rewrite("short_runs")  # its asserts, too, show what they compare
 

@@ -45,7 +45,7 @@ def whole(tmp_path_factory):
 def test_a_run_that_is_killed_again_and_again_ends_bit_for_bit_the_same(tmp_path, whole, long):
     chance, kills = random.Random(None if long else 0), 0
     seconds, _, expected = whole
-    for number in range(400 if long else 4):
+    for number in range(100 if long else 4):
         folder = tmp_path / str(number)
 
         def go_on(folder=folder):
@@ -65,7 +65,7 @@ def test_a_run_that_is_killed_again_and_again_ends_bit_for_bit_the_same(tmp_path
 def test_a_new_run_that_is_killed_as_it_starts_leaves_the_old_results_whole(tmp_path, whole, long):
     chance, moved = random.Random(None if long else 0), 0
     old = {path.name: path.read_bytes() for path in whole[1].iterdir()}
-    for number in range(4000 if long else 25):
+    for number in range(1000 if long else 25):
         folder = tmp_path / str(number)
         folder.mkdir()
         for name, content in old.items():
