@@ -4,7 +4,6 @@ The device is the double of CuPy, which counts and computes what NumPy does.
 """
 
 import copy
-import sys
 from threading import Event
 
 import cupy_double
@@ -24,8 +23,7 @@ CALLS = 96  # of a step of the convolutional VAE as it is now; make it less, nev
 
 @pytest.fixture
 def double(monkeypatch):
-    monkeypatch.setitem(sys.modules, "cupy", cupy_double.cupy)
-    return cupy_double.cupy
+    return cupy_double.install(monkeypatch)
 
 
 def counts_after_each_step(run):

@@ -16,7 +16,7 @@ def on_the_double(monkeypatch, tmp_path):
     runtime = cupy_double.cupy.cuda.runtime
     for name, answer in (("driverGetVersion", 12090), ("runtimeGetVersion", 12080)):
         monkeypatch.setattr(runtime, name, lambda *_, answer=answer: answer, raising=False)
-    monkeypatch.setitem(sys.modules, "cupy", cupy_double.cupy)
+    cupy_double.install(monkeypatch)
     monkeypatch.setattr(load, "DIGITS_TRAIN", 256)
     monkeypatch.setattr(load, "DIGITS_TEST", 50)
     monkeypatch.setattr(gpu_report, "EPOCHS", 2)

@@ -6,6 +6,7 @@ of the module, and plain operators elsewhere. So the same layer runs on both.
 
 import ctypes
 import sys
+from contextlib import contextmanager
 from functools import lru_cache, wraps
 from typing import Any, NamedTuple
 
@@ -23,6 +24,27 @@ def array_module(x):
 def to_host(x):
     """x as a NumPy array. A CuPy array is copied, and the copy waits until the GPU is done."""
     return np.asarray(x) if array_module(x) is np else x.get()
+
+
+_multiply = None  # a function in place of CuPy's matmul, see products_by
+
+
+def matmul(a, b, out=None):
+    """The matrix product a @ b, written into `out` if it is given."""
+    xp = array_module(a)
+    multiply = xp.matmul if xp is np or _multiply is None else _multiply
+    return multiply(a, b, out=out)
+
+
+@contextmanager
+def products_by(multiply):
+    """While this lasts, multiply(a, b, out) computes the products on a GPU: training/cublas.py."""
+    global _multiply
+    before, _multiply = _multiply, multiply
+    try:
+        yield
+    finally:
+        _multiply = before
 
 
 class Kernel(NamedTuple):
