@@ -1,7 +1,7 @@
-"""What beta buys and costs: rate and distortion, active units, and how disentangled the codes are.
+"""The effect of beta on rate and distortion, on the active units, and on disentanglement.
 
-python examples/beta_sweep.py                                  # MNIST, or what there is
-python examples/beta_sweep.py --dataset digits --epochs 20     # known factors: MIG and SAP, too
+python examples/beta_sweep.py                                  # MNIST
+python examples/beta_sweep.py --dataset digits --epochs 20     # known factors, so MIG and SAP too
 """
 
 import sys
@@ -23,14 +23,14 @@ from tinyvae.training.trainer import train
 
 BETAS = [round(float(beta), 2) for beta in np.geomspace(0.1, 10, 7)]
 FACTORS = ("slant", "rotation", "aspect", "scale", "thickness")  # and the label
-SCORED = 10_000  # digits, of another seed than those that are trained on
+SCORED = 10_000  # digits for MIG and SAP; their seed differs from the training digits' seed
 COLUMNS = {"reconstruction": "D", "kl": "R", "total": "D + R", "active_units": "active"}
 SCORES = {"MIG": mig, "SAP": sap, "R² of all": explained}
 COLORS = (plots.BLUE, plots.VERMILION, plots.GREY)
 
 
 def experiment(arguments, data, xp):
-    known = data.name == "synthetic digits"  # MNIST's factors nobody knows
+    known = data.name == "synthetic digits"  # MNIST's factors are unknown
     images, labels, factors = load_digits(SCORED, seed=2)
     factors = {"label": labels} | {name: factors[name] for name in FACTORS}
     rows = []
@@ -54,16 +54,15 @@ def experiment(arguments, data, xp):
 
 
 def scores(model, images, factors):
-    """The scores of codes z ~ q(z|x): of each factor, and their means."""
+    """{score: its mean over the factors}, and the score of each factor, for codes z ~ q(z|x)."""
     mu, logvar = posteriors(model, images)
     z = reparameterize(mu, logvar, generator(0, "codes").standard_normal(mu.shape))
     of_factors = {name: score(z, factors) for name, score in SCORES.items()}
-    means = {name: fmean(scores.values()) for name, scores in of_factors.items()}
-    return means | {"of_factors": of_factors}
+    return {name: fmean(of_factors[name].values()) for name in SCORES} | {"of_factors": of_factors}
 
 
 def curve(rows, name):
-    """Mean and standard deviation over the seeds, for each beta."""
+    """The mean and the standard deviation over the seeds, (2, betas)."""
     values = np.reshape([row[name] for row in rows], (len(BETAS), -1))
     return values.mean(axis=1), values.std(axis=1, ddof=min(1, values.shape[1] - 1))
 
@@ -74,10 +73,9 @@ def draw(rows, known, path):
         rate, distortion = curve(rows, "kl")[0], curve(rows, "reconstruction")[0]
         plane.plot(rate, distortion, "o-", color=plots.BLUE)
         for beta, *point in zip(BETAS, rate, distortion, strict=True):
-            name = f"β = {beta:g}" if beta == BETAS[-1] else f"{beta:g}"
-            plane.annotate(name, point, (4, 3), textcoords="offset points", size=7)
-        plane.set(xlabel="rate R (nats)", ylabel="distortion D (nats)")
-        plane.set(xlim=(0, 1.2 * rate.max()))
+            label = f"β = {beta:g}" if beta == BETAS[-1] else f"{beta:g}"
+            plane.annotate(label, point, (4, 3), textcoords="offset points", size=7)
+        plane.set(xlabel="rate R (nats)", ylabel="distortion D (nats)", xlim=(0, 1.2 * rate.max()))
         units.errorbar(BETAS, *curve(rows, "active_units"), fmt="o-", color=plots.BLUE)
         units.set(ylabel="active units of 20", ylim=(0, 21), yticks=range(0, 21, 5))
         for axes in other:
@@ -92,8 +90,8 @@ def draw(rows, known, path):
 
 def main(argv=None):
     parser = experiment_parser(__doc__, "beta-sweep")
-    parser.add_argument("--epochs", type=int, default=10, help="of each training (default: 10)")
-    parser.add_argument("--seeds", type=int, default=3, help="trainings of each beta (default: 3)")
+    parser.add_argument("--epochs", type=int, default=10, help="epochs of each run (default: 10)")
+    parser.add_argument("--seeds", type=int, default=3, help="runs for each beta (default: 3)")
     return run_experiment(__file__, parser, experiment, argv)
 
 

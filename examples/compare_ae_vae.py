@@ -1,4 +1,4 @@
-"""An autoencoder against a VAE of the same networks: what textbooks say, as numbers and a picture.
+"""An autoencoder and a VAE with the same networks, compared in numbers and in a picture.
 
 python examples/compare_ae_vae.py                                 # MNIST, three seeds
 python examples/compare_ae_vae.py --dataset digits --epochs 20    # synthetic digits
@@ -20,8 +20,8 @@ from tinyvae.training.latent import quantile_grid
 from tinyvae.training.trainer import train
 
 KINDS = {"ae": "Autoencoder", "vae": "VAE"}
-JUDGE_EPOCHS = 2  # the classifier then errs on some 2% of MNIST's test images
-POINTS = 3000  # codes drawn
+JUDGE_EPOCHS = 2  # then the classifier is wrong on about 2% of MNIST's test images
+POINTS = 3000  # codes in the scatter plot
 GRID = 14  # decoded images along a side
 
 
@@ -52,7 +52,7 @@ def experiment(arguments, data, xp):
 
 
 def print_table(results):
-    """A line a row: the mean over the seeds and, in brackets, their range."""
+    """Print one line for each row: the mean over the seeds and, in brackets, their range."""
     print(f"\n{results['dataset']}, z = {results['latent_dim']}, {results['epochs']} epochs")
     print(f"{'':32}", *(f"{name:>20}" for name in KINDS.values()))
     for row, values in results["rows"].items():
@@ -63,14 +63,14 @@ def print_table(results):
 
 
 def draw(models, data, path):
-    """Above codes of test images and the prior's circle, below what N(0, I) decodes to."""
+    """Above: codes of test images and a circle of the prior. Below: images decoded from N(0, I)."""
     labels, angle = data.y_test[:POINTS], np.linspace(0, 2 * np.pi, 200)
     two_sigma = 2 * np.cos(angle), 2 * np.sin(angle)
     with plots.page(path, plots.WIDTH, 6.6) as figure:
         rows = figure.subplots(2, 2, gridspec_kw={"height_ratios": (1, 1.08)})
         for (kind, model), scatter, sheet in zip(models.items(), *rows, strict=True):
             codes = on_host.embed(model, data.x_test[:POINTS])
-            i, j = plane = np.sort(np.argsort(-codes.var(axis=0))[:2])  # the two that vary most
+            i, j = plane = np.sort(np.argsort(-codes.var(axis=0))[:2])  # largest variance
             codes = codes[:, plane]
             scatter.scatter(*codes.T, s=3, c=np.array(plots.TEN)[labels], linewidths=0)
             (circle,) = scatter.plot(*two_sigma, "k", lw=1.2, label="N(0, I), 2σ")

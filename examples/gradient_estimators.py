@@ -1,7 +1,8 @@
-"""Five estimators of the gradient of the importance-weighted bound: bias, spread, signal to noise.
+"""Bias and noise of five estimators of the gradient of the importance-weighted bound.
 
-On the linear VAE, fitted to images of 7x7 pixels in closed form, the true gradient is known for
-every number K of samples. q is made wrong: its mean too near to 0, its variance too large.
+The model is a linear VAE, fitted to images of 7x7 pixels in closed form, because its true gradient
+is known for every number K of samples. q is made wrong on purpose: its mean is too near 0 and its
+variance is too large.
 
 python examples/gradient_estimators.py
 python examples/gradient_estimators.py --dataset digits
@@ -14,24 +15,24 @@ import numpy as np
 from tinyvae.laboratory.estimators import ESTIMATORS, estimates
 from tinyvae.laboratory.exact_bound import mean_estimate
 from tinyvae.laboratory.experiment import experiment_parser, run_experiment
-from tinyvae.laboratory.linear_gaussian import LinearGaussian, shrink
+from tinyvae.laboratory.linear_gaussian import LinearGaussian, downsample
 from tinyvae.rng import generator
 from tinyvae.training import plots
 from tinyvae.training.checkpoint import write_json
 
 SIZE, L = 7, 2  # pixels along a side, latent dimensions
-TURN = np.array([[0.8, -0.6], [0.6, 0.8]])  # of z: the same p(x), but no posterior is diagonal
-SHORT, WIDE = 0.7, 1.5  # what q's mean and variance are multiplied by
+ROTATION = np.array([[0.8, -0.6], [0.6, 0.8]])  # rotates z: p(x) stays the same
+SHORT, WIDE = 0.7, 1.5  # factors of q's mean and variance
 SAMPLES = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512]  # K
 DRAWS, DRAWS_EXACT_Q = 10_000, 1000
 PANELS = {"bias": "bias (nats)", "spread": "standard deviation (nats)", "snr": "signal / noise"}
-OPEN = "open marks: a bias of less than three standard errors"
+OPEN = "open marks: the bias is less than three standard errors"
 
 
 def measure(model, x, samples, name):
-    """Bias, standard deviation and signal to noise of an estimator of dB / d(mu, logvar).
+    """Bias, standard deviation and signal-to-noise ratio of an estimator of dB / d(mu, logvar).
 
-    They are lengths of vectors; the standard deviation is the root of the sum of the variances.
+    bias: the length of the vector; standard deviation: the root of the sum of the variances.
     """
     drawn = estimates(model, x, samples, name, DRAWS, generator(0, "noise", samples))
     true = mean = mean_estimate(model, x, samples)
@@ -45,14 +46,14 @@ def measure(model, x, samples, name):
 
 
 def experiment(arguments, data, xp):
-    images = shrink(data.x_train, SIZE)
+    images = downsample(data.x_train, SIZE)
     x, best = images[:1], LinearGaussian.fit(images, L)
-    turned = LinearGaussian(best.w @ TURN, best.m, best.s2)
-    v, variance = SHORT * turned.posterior_map(), WIDE * turned.best_variance()
-    wrong, perfect = turned.vae(x.shape[1:], v, variance, xp), best.vae(x.shape[1:], xp=xp)
+    rotated = LinearGaussian(best.w @ ROTATION, best.m, best.s2)
+    v, variance = SHORT * rotated.posterior_map(), WIDE * rotated.best_variance()
+    wrong, perfect = rotated.vae(x.shape[1:], v, variance, xp), best.vae(x.shape[1:], xp=xp)
     numbers = {"dataset": data.name, "draws": DRAWS, "estimators": {}}
-    print(f"{data.name}; for K = {SAMPLES[-1]}, but for the power of K: of the last five K")
-    print(f"{'':24}{'bias / error':>14}{'deviation':>11}{'S/N':>10}{'~ K^':>7}{'exact q':>10}")
+    print(f"{data.name}, K = {SAMPLES[-1]}; slope: S/N grows like K^slope over the last five K")
+    print(f"{'':24}{'bias / error':>14}{'std':>11}{'S/N':>10}{'slope':>7}{'exact q':>10}")
     for name in ESTIMATORS:
         samples = [k for k in SAMPLES if k > 1 or name != "leave-one-out"]
         rows = [measure(wrong, x, k, name) for k in samples]
@@ -83,8 +84,8 @@ def draw(estimators, path):
             axes.set(title=title, xlabel="samples K")
             axes.set_xticks(SAMPLES[::3], SAMPLES[::3])
             axes.set_xticks([], minor=True)
-        keys = grid[0].get_legend_handles_labels()
-        figure.legend(*keys, title=OPEN, loc="outside lower center", ncols=3)
+        legend = grid[0].get_legend_handles_labels()
+        figure.legend(*legend, title=OPEN, loc="outside lower center", ncols=3)
 
 
 def main(argv=None):

@@ -1,12 +1,13 @@
-"""Does it still learn as it should? Trains the tutorial's VAE, compares each epoch with five runs.
+"""Train the tutorial's VAE and compare every epoch with five reference runs.
 
 python examples/verify.py                       # MNIST, 20 epochs
-python examples/verify.py --epochs 5            # the first five, after a change to the code
+python examples/verify.py --epochs 5            # the first five epochs, after a change to the code
 python examples/verify.py --dataset digits      # without MNIST
 
-The five runs, examples/reference.json, differ in their seed alone; this one has another. A number
-is right within six of their standard deviations, taken over three epochs: on MNIST the loss to 16
-nats in the second epoch, 2.2 in the fifth, 1.8 in the last. Exit code 0 if all are right, else 1.
+The reference runs, in examples/reference.json, differ only in their seed, and this run has another
+seed. A number is right if it differs from their mean by at most six standard deviations, which are
+estimated from three epochs. On MNIST this tolerance of the loss is 16 nats in epoch 2, 2.2 in epoch
+5 and 1.8 in epoch 20. Exit code 0 if all numbers are right, else 1.
 """
 
 import json
@@ -23,9 +24,12 @@ from tinyvae.training.config import Config
 from tinyvae.training.trainer import Trainer
 
 REFERENCE = Path(__file__).with_name("reference.json")
-SEED = 5  # the reference has 0 to 4
-WIDTH, AROUND = 6, 1  # standard deviations; over so many epochs to either side
-NAMES = {  # of the columns of history.csv: what people call them, and the least tolerance
+SEED = 5  # the reference runs have 0 to 4
+WIDTH, AROUND = (
+    6,
+    1,
+)  # the tolerance in standard deviations; epochs before and after to average over
+NAMES = {  # column of history.csv: the name that is printed, and the smallest tolerance
     "test_total": ("loss", 0.2),
     "test_reconstruction": ("reconstruction", 0.2),
     "test_kl": ("KL", 0.2),
@@ -34,7 +38,7 @@ NAMES = {  # of the columns of history.csv: what people call them, and the least
 
 
 def expected(curves, column):
-    """From {seed: {column: [epochs]}} the mean and the tolerance of each epoch."""
+    """The mean and the tolerance of each epoch, from {seed: {column: [one value per epoch]}}."""
     runs = np.array([run[column] for run in curves.values()])  # (seeds, epochs)
     variance, epochs = runs.var(axis=0, ddof=1), np.arange(runs.shape[1])
     near = np.abs(epochs[:, None] - epochs) <= AROUND
@@ -49,7 +53,8 @@ def experiment(arguments, data, xp):
     bands = {column: expected(reference[data.name], column) for column in NAMES}
     most = len(bands["test_total"][0])
     if not 1 <= arguments.epochs <= most or arguments.train_size:
-        raise UserError(f"the reference has epochs 1 to {most} of all images; ask for these")
+        has = f"epochs 1 to {most} of all images"
+        raise UserError(f"the reference has {has}; correct --epochs or leave out --train-size")
     model, config, wrong = make_model(seed=SEED).to(xp), Config(arguments.epochs, seed=SEED), []
     trainer = Trainer(model, data, config, arguments.out)
     for epoch in range(arguments.epochs):
@@ -60,10 +65,8 @@ def experiment(arguments, data, xp):
         for column, (mean, tolerance) in bands.items():
             value, name = trainer.history[epoch][column], NAMES[column][0]
             good = abs(value - mean[epoch]) <= tolerance[epoch]
-            mark = "" if good else " WRONG"
-            verdicts.append(
-                f"{name} {value:.1f} ({mean[epoch]:.1f} ± {tolerance[epoch]:.1f}){mark}"
-            )
+            band = f"{mean[epoch]:.1f} ± {tolerance[epoch]:.1f}"
+            verdicts.append(f"{name} {value:.1f} ({band}){'' if good else ' WRONG'}")
             if not good:
                 wrong.append(f"{name} in epoch {epoch + 1}")
         print(f"epoch {epoch + 1:2}: {', '.join(verdicts)}", flush=True)
@@ -73,16 +76,14 @@ def experiment(arguments, data, xp):
 
 
 def draw(history, bands, path, dataset):
-    """This run over the band in which it should be."""
+    """Draw this run over the band of right values."""
     with plots.page(path, plots.WIDTH, 4.2) as figure:
-        figure.suptitle(f"The tutorial's VAE on {dataset}: this run, and where it should be")
-        for axes, (column, (mean, tolerance)) in zip(
-            figure.subplots(2, 2).flat, bands.items(), strict=True
-        ):
-            epochs = 1 + np.arange(len(mean))
+        figure.suptitle(f"The tutorial's VAE on {dataset}: this run and the band of right values")
+        grid = figure.subplots(2, 2).flat
+        for axes, (column, (mean, tolerance)) in zip(grid, bands.items(), strict=True):
+            epochs, curve = 1 + np.arange(len(mean)), [row[column] for row in history]
             axes.fill_between(epochs, mean - tolerance, mean + tolerance, color="0.85")
-            values = [row[column] for row in history]
-            axes.plot(epochs[: len(values)], values, "o-", color=plots.BLUE)
+            axes.plot(epochs[: len(curve)], curve, "o-", color=plots.BLUE)
             unit = "" if column == "active_units" else " (nats per image)"
             axes.set(title=NAMES[column][0] + unit, xlabel="epoch", xlim=(0.5, len(mean) + 0.5))
 

@@ -1,6 +1,7 @@
-"""A pytest plugin, `-p bug_plugin`: a test runs twice, and passes if it can tell right from wrong.
+"""A pytest plugin, `-p bug_plugin`: each test runs twice, with the right code and with a mistake.
 
-As the code is, it must pass; with the mistake in place that it should find, what it asserts fails.
+The test must pass with the right code. With the mistake that the test should find, an assertion in
+the test must fail.
 """
 
 import pytest

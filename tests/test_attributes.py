@@ -18,10 +18,10 @@ def test_slant_is_the_shear_of_a_sheared_blob(shear, stretch):
 
 
 @pytest.mark.parametrize("width", [1, 2, 3, 4])
-def test_thickness_is_the_width_of_a_bar_upright_or_lying_or_grey(width):
+def test_thickness_is_the_width_of_a_vertical_horizontal_or_grey_bar(width):
     image = np.zeros((1, 1, 120, 120))
     image[:, :, 10:110, 40 : 40 + width] = 1
-    expected = 100 * width / (100 + width)  # its ends are outline, too
+    expected = 100 * width / (100 + width)  # the ends belong to the outline too
     assert thickness(image) == pytest.approx(expected, rel=0.02)
     assert thickness(image.swapaxes(2, 3)) == pytest.approx(expected, rel=0.02)
     assert thickness(0.5 * image) == pytest.approx(thickness(image))
@@ -34,7 +34,7 @@ def test_thickness_is_the_same_in_all_directions(angle):
         x * np.cos(angle) + y * np.sin(angle),
         y * np.cos(angle) - x * np.sin(angle),
     )
-    outside = np.hypot(np.maximum(abs(along) - 50, 0), across) - 2  # of a stroke 4 pixels wide
+    outside = np.hypot(np.maximum(abs(along) - 50, 0), across) - 2  # a stroke 4 pixels wide
     image = np.clip(0.5 - outside / 2, 0, 1)
     assert thickness(image[None, None]) == pytest.approx(4, rel=0.06)
 
@@ -47,16 +47,16 @@ def test_the_measures_find_the_factors_of_synthetic_digits():
 
 
 @given(seed=st.integers(0, 999))
-def test_attribute_vectors_are_found_among_labels(seed):
+def test_attribute_vectors_are_separated_from_labels(seed):
     rng = np.random.default_rng(seed)
     labels = rng.permutation(np.arange(40) % 4) + 3
-    attributes = rng.standard_normal((40, 2)) + labels[:, None]  # that go with the labels
+    attributes = rng.standard_normal((40, 2)) + labels[:, None]  # correlated with the labels
     directions, places = rng.standard_normal((2, 5)), rng.standard_normal((10, 5))
     codes = places[labels] + attributes @ directions
     np.testing.assert_allclose(attribute_vectors(codes, labels, attributes), directions, atol=1e-8)
 
 
-def test_response_of_images_that_do_as_they_are_told_and_that_do_not():
+def test_response_of_images_that_change_in_the_right_and_in_the_wrong_direction():
     amounts = np.array([-1.0, 0.0, 2.0])
     images = np.random.default_rng(0).random((4, 1, 1, 2, 3)) + 0.5 * amounts[:, None, None, None]
 

@@ -1,13 +1,15 @@
+import copy
 from itertools import product
 
 import numpy as np
 import pytest
 from scipy.special import logsumexp
-from toys import LATENT_DIM, PIXELS, loss_and_gradient, tiny_batch, tiny_vae
+from toys import LATENT_DIM, PIXELS, SHAPE, loss_and_gradient, tiny_batch, tiny_vae
 
 from tinyvae import to_host
 from tinyvae.engine.differences import numerical_gradient, relative_error
-from tinyvae.laboratory.autoregressive import AutoregressiveBernoulli
+from tinyvae.laboratory.autoregressive import AutoregressiveBernoulli, VAEWithoutMean
+from tinyvae.training.evaluation import evaluate
 
 REACH, WIDTH, N = 4, 3, 5
 
@@ -37,7 +39,7 @@ def test_log_prob_by_a_loop_over_pixels(xp):
 
 
 def test_it_is_a_distribution(xp):
-    """Over all 2^6 binary images of 6 pixels, for any logits, it adds up to 1."""
+    """For any logits the probabilities of all 2^6 binary images of 6 pixels add up to 1."""
     images = np.array(list(product([0.0, 1.0], repeat=PIXELS))).T[:, None]  # (6, 1, 64)
     logits = np.random.default_rng(2).standard_normal((PIXELS, 3, 1)) * np.ones(64)
     log_p = to_host(likelihood(xp).log_prob(xp.asarray(images), xp.asarray(logits)))
@@ -46,7 +48,7 @@ def test_it_is_a_distribution(xp):
 
 
 def test_gradients_of_the_likelihood(xp):
-    """Of log_prob with a random upstream, in the logits and in every weight."""
+    """With a random upstream gradient, with respect to the logits and to every weight."""
     rng = np.random.default_rng(3)
     made, x = likelihood(xp, scale=1.0), xp.asarray(rng.random((PIXELS, 1, N)))
     logits, upstream = rng.standard_normal((PIXELS, 2, N)), rng.standard_normal((2, N))
@@ -82,8 +84,16 @@ def test_gradient_of_a_vae_that_has_it(xp):
     assert relative_error(numerical_gradient(value, theta), grad) < 1e-6
 
 
-def test_there_is_no_mean_image():
-    model = tiny_vae()
+def test_evaluation_without_a_mean_image():
+    """The same numbers as those of a VAE, but for the squared error."""
+    pixels = np.random.default_rng(4).integers(0, 256, (N, *SHAPE), dtype=np.uint8)
+    plain = tiny_vae()
+    expected = evaluate(plain, pixels)
+    del expected["mse"]
+    encoder, decoder = copy.deepcopy((plain.encoder, plain.decoder))
+    model = VAEWithoutMean(encoder, decoder, plain.likelihood).to(np, np.float64)
+    assert evaluate(model, pixels) == expected
     model.likelihood = likelihood()
+    assert evaluate(model, pixels).keys() == expected.keys()
     with pytest.raises(NotImplementedError, match="no closed form"):
         model.decode(np.zeros((2, LATENT_DIM), np.float32))

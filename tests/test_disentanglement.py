@@ -8,7 +8,7 @@ from tinyvae.data import load_digits
 from tinyvae.laboratory.disentanglement import BINS, explained, mig, sap
 
 N = 4000
-NOISE = (BINS - 1) ** 2 / (2 * N)  # nats: what N images say of two independent quantities
+NOISE = (BINS - 1) ** 2 / (2 * N)  # nats: estimated from N independent values
 SEEDS = st.integers(0, 999)
 each_score = pytest.mark.parametrize("score", [mig, sap])
 
@@ -28,7 +28,7 @@ def as_code(factors):
 
 @each_score
 def test_factors_themselves_as_the_code_score_1(score):
-    """Among dimensions of noise, and each stretched, mirrored, moved to another place."""
+    """Also if dimensions are scaled, mirrored and permuted, and dimensions of noise are added."""
     rng = np.random.default_rng(0)
     factors = known(rng)
     code = np.concatenate([-3 * as_code(factors), rng.standard_normal((N, 4))], axis=1)
@@ -47,15 +47,15 @@ def test_a_code_that_knows_nothing_scores_0(score):
 
 @each_score
 def test_a_factor_in_two_dimensions_scores_0(score):
-    """Which is what a gap is for: each dimension alone tells everything."""
+    """Each of the two dimensions tells everything, so there is no gap."""
     factors = known(np.random.default_rng(2))
     twice = np.concatenate([as_code(factors), -2 * as_code(factors)], axis=1)
     assert score(twice, factors) == pytest.approx(dict.fromkeys(factors, 0.0), abs=1e-12)
 
 
 @each_score
-def test_a_turned_code_scores_0(score):
-    """By 45 degrees: the same two factors, and no dimension that is either of them."""
+def test_a_rotated_code_scores_0(score):
+    """By 45 degrees: each dimension depends equally on both factors."""
     rng = np.random.default_rng(3)
     factors = {"one": rng.standard_normal(N), "other": rng.standard_normal(N)}
     turned = as_code(factors) @ np.array([[1, 1], [1, -1]])
@@ -95,7 +95,7 @@ def information_by_loops(a, b):
 
 @given(seed=SEEDS)
 def test_mig_is_the_gap_of_mutual_information(seed):
-    """From codes of few values, which are their own bins, by the definition with its sums."""
+    """By the definition with its sums, for codes with few values, which are their own bins."""
     rng = np.random.default_rng(seed)
     label = rng.integers(0, 3, 60)
     code = np.stack([(label + rng.integers(0, k, 60)) % 4 for k in (1, 2, 3, 4)], axis=1)
@@ -106,7 +106,7 @@ def test_mig_is_the_gap_of_mutual_information(seed):
 
 
 def test_information_of_correlated_gaussians():
-    """-log(1 - r^2) / 2 nats; the bins lose little, and sampling adds the NOISE."""
+    """-log(1 - r^2) / 2 nats, less a small loss by the bins, plus NOISE by sampling."""
     rng = np.random.default_rng(4)
     a, e = rng.standard_normal((2, N))
     code = np.stack([0.8 * a + 0.6 * e, rng.standard_normal(N)], axis=1)
@@ -126,21 +126,21 @@ def test_sap_of_a_quantity_is_the_gap_of_r_squared(seed):
 
 
 def test_sap_of_classes_is_how_much_better_than_chance_they_are_guessed():
-    """Two classes at +-1 with deviation 1, nine times as many of one: Phi(1) of each are right."""
+    """Two classes at +-1 with std 1, one nine times as frequent: a share of Phi(1) is right."""
     rng = np.random.default_rng(5)
     label = (rng.random(20 * N) < 0.1).astype(int)
     code = np.stack([2 * label - 1, 0 * label], axis=1) + rng.standard_normal((20 * N, 2))
     (gap,) = sap(code, {"label": label}).values()
-    assert gap == pytest.approx(2 * norm.cdf(1) - 1, abs=0.03)  # whose bins are coarse
+    assert gap == pytest.approx(2 * norm.cdf(1) - 1, abs=0.03)  # the bins are coarse
 
 
-def test_a_turned_code_still_knows_its_factors():
-    """All dimensions together explain what none does alone, less what noise takes away."""
+def test_a_rotated_code_still_determines_its_factors():
+    """All dimensions together explain what no single dimension does. Noise lowers R^2."""
     rng = np.random.default_rng(7)
     factors = {"one": rng.standard_normal(N), "other": rng.standard_normal(N)}
     turned = as_code(factors) @ np.array([[1, 1], [1, -1]])
     assert explained(3 * turned + 1, factors) == pytest.approx({"one": 1, "other": 1})
-    noisy = turned + np.sqrt(2) * rng.standard_normal((N, 2))  # half of its variance
+    noisy = turned + np.sqrt(2) * rng.standard_normal((N, 2))  # half of the variance
     assert explained(noisy, factors) == pytest.approx({"one": 0.5, "other": 0.5}, abs=0.04)
     assert explained(rng.standard_normal((N, 9)), known(rng)) == pytest.approx(
         {"slant": 0, "thickness": 0}, abs=0.01
@@ -157,7 +157,7 @@ def test_a_collapsed_dimension_is_no_dimension(score):
 
 @each_score
 def test_the_factors_of_the_digits_can_be_told_apart(score):
-    """The best code there could be of the embedded digits: their own factors."""
+    """The factors of the synthetic digits as a code score high."""
     _, labels, factors = load_digits(2000, seed=3)
     names = ("slant", "rotation", "aspect", "scale", "thickness")
     factors = {"label": labels} | {name: factors[name] for name in names}

@@ -1,4 +1,4 @@
-"""Estimators of the bound's gradient: the sampled against the exact, which the linear VAE has."""
+"""Estimators of the gradient of the bound, against the exact gradient of the linear VAE."""
 
 import numpy as np
 import pytest
@@ -11,10 +11,10 @@ from tinyvae.engine.differences import numerical_gradient, relative_error
 from tinyvae.engine.gaussian import kl_divergence_grad
 from tinyvae.laboratory.estimators import (
     ESTIMATORS,
-    bounds_of_others,
     estimates,
     gradient,
     gradient_of_q,
+    leave_one_out_bounds,
     log_mean_exp,
 )
 from tinyvae.laboratory.exact_bound import iw_bound, mean_estimate, normal_grid
@@ -29,14 +29,14 @@ def least_samples(estimator):
 
 
 def bound(model, x, eps):
-    """The mean over the images, in the words of its definition."""
+    """The mean of the bound over the images, by its definition."""
     log_w = to_host(model.log_weights(x, eps))
     return np.log(np.exp(log_w).mean(axis=0)).mean()
 
 
 @pytest.fixture(scope="module")
 def laboratory():
-    """A linear VAE, an image, and a q that is off: its V too short, its variance too large."""
+    """A linear VAE with a wrong q, whose means are too near 0 and variances too large; an image."""
     rng = np.random.default_rng(0)
     exact = LinearGaussian(rng.standard_normal((D, L)), rng.standard_normal(D), 0.7)
     x = rng.standard_normal((1, *SHAPE))
@@ -46,7 +46,7 @@ def laboratory():
 @each_likelihood
 @pytest.mark.parametrize("samples", [1, 4])
 def test_reparameterized_is_the_derivative_of_the_bound_for_fixed_noise(likelihood, samples, xp):
-    """Of the whole model, against differences."""
+    """The gradient of the whole model, against finite differences."""
     model = tiny_vae(likelihood, xp)
     x, eps = tiny_batch(5, samples)
     loss = gradient(model, x, eps, "reparameterized")
@@ -61,7 +61,7 @@ def test_reparameterized_is_the_derivative_of_the_bound_for_fixed_noise(likeliho
 @given(st.integers(0, 1000))
 @settings(max_examples=10)
 def test_one_sample_reparameterized_is_the_vaes_backward(likelihood, seed):
-    """In the mean over noise, as VAE.loss has the KL in closed form: here exactly the mean."""
+    """Averaged over exact noise, because VAE.loss has the KL in closed form."""
     model, n = tiny_vae(likelihood, seed=seed), 5
     x, eps = tiny_batch(n, seed=seed)[0], exact_noise(n, LATENT_DIM)
     _, expected = loss_and_gradient(model, x, eps)
@@ -73,8 +73,8 @@ def test_one_sample_reparameterized_is_the_vaes_backward(likelihood, seed):
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS)
-def test_the_models_gradient_is_made_of_that_of_q(estimator):
-    """The encoder's is the chain rule's, the decoder's the bound's, whatever the estimator."""
+def test_the_encoders_gradient_follows_from_the_gradient_of_q(estimator):
+    """The decoder's gradient is the derivative of the bound, whatever the estimator."""
     model, (x, eps) = tiny_vae("learned gaussian"), tiny_batch(5, 4)
     gradient(model, x, eps, "reparameterized")
     whole, names = model.grad.copy(), dict(model.named_parameters())
@@ -91,7 +91,7 @@ def test_the_models_gradient_is_made_of_that_of_q(estimator):
 
 
 def test_the_exact_gradient_is_that_of_the_exact_bound(laboratory):
-    """What the estimators are measured by, against differences that use none of them."""
+    """mean_estimate against finite differences, which use no estimator."""
     _, x, exact = laboratory
     eps, mass = normal_grid(L)
     v, variance = 0.7 * exact.posterior_map(), 1.5 * exact.best_variance()
@@ -114,7 +114,7 @@ def test_the_exact_gradient_is_that_of_the_exact_bound(laboratory):
     [(name, k) for name in ESTIMATORS for k in (1, 2, 3) if k >= least_samples(name)],
 )
 def test_bias(estimator, samples):
-    """None for any K, but for sticking the landing, which has its own mean for K > 1.
+    """Only sticking the landing is biased, and only for K > 1.
 
     With one latent dimension K samples are a point in K dimensions: the mean over a grid is exact.
     """
@@ -133,7 +133,7 @@ def test_bias(estimator, samples):
         np.testing.assert_allclose(mean, mean_estimate(model, x, samples, estimator), atol=1e-7)
 
 
-def test_many_estimates_are_independent_and_of_every_chunk(laboratory, monkeypatch):
+def test_estimates_are_independent_also_between_chunks(laboratory, monkeypatch):
     model, x, _ = laboratory
     monkeypatch.setattr("tinyvae.laboratory.estimators.CODES", 7)
     few = estimates(model, x, 3, "reparameterized", 5, np.random.default_rng(5))
@@ -141,7 +141,9 @@ def test_many_estimates_are_independent_and_of_every_chunk(laboratory, monkeypat
     eps = np.random.default_rng(5).standard_normal((3, 2, L))
     first = gradient_of_q(model, np.repeat(x, 2, axis=0), eps, "reparameterized")
     np.testing.assert_allclose(few[:2], np.hstack(first))
-    monkeypatch.setattr("tinyvae.laboratory.estimators.CODES", 2)  # fewer than one estimate takes
+    monkeypatch.setattr(
+        "tinyvae.laboratory.estimators.CODES", 2
+    )  # fewer codes than one estimate needs
     assert (
         estimates(model, x, 3, "reparameterized", 5, rng=np.random.default_rng(5)).shape
         == few.shape
@@ -149,12 +151,12 @@ def test_many_estimates_are_independent_and_of_every_chunk(laboratory, monkeypat
 
 
 def test_sticking_the_landing_ends_at_the_kl_of_the_posterior_to_q(laboratory):
-    """With many samples its mean is minus the gradient of KL(p(z|x) || q), not the bound's, 0."""
+    """With many samples its mean is minus the gradient of KL(p(z|x) || q). The true one is 0."""
     model, x, exact = laboratory
     mu, logvar = (part[0] for part in model.encode(x))
     mean = exact.posterior_map() @ (x.ravel() - exact.m)
     variance = exact.s2 * np.diag(np.linalg.inv(exact.precision))
-    # the KL's derivative in a diagonal q depends on the marginals of p(z|x) alone
+    # for a diagonal q, the gradient of the KL depends only on the marginals of p(z|x)
     _, _, dmu, dlogvar = kl_divergence_grad(mean, np.log(variance), mu, logvar)
     limit = -np.append(dmu, dlogvar)
     np.testing.assert_allclose(
@@ -190,9 +192,9 @@ def test_the_order_of_the_spreads(laboratory):
 @given(st.integers(2, 9), st.integers(1, 4), st.integers(0, 1000), st.sampled_from([1, 30, 500]))
 def test_bounds_without_overflow_or_cancellation(k, n, seed, scale):
     log_w = scale * np.random.default_rng(seed).standard_normal((k, n))
-    log_w[:, 0] = log_w[0, 0]  # all equal, as where q is exact
+    log_w[:, 0] = log_w[0, 0]  # all equal, as if q were exact
     with np.errstate(all="raise", under="ignore"):
-        mean, others = log_mean_exp(log_w), bounds_of_others(log_w)
+        mean, others = log_mean_exp(log_w), leave_one_out_bounds(log_w)
     np.testing.assert_allclose(
         mean, np.logaddexp.reduce(log_w, axis=0) - np.log(k), rtol=1e-12, atol=1e-12
     )
@@ -223,9 +225,9 @@ def test_device_and_host_agree(estimator, xp):
 
 def test_mistakes():
     x, eps = tiny_batch(2, 1)
-    with pytest.raises(ValueError, match="leaves none of K = 1 samples"):
+    with pytest.raises(ValueError, match="needs K >= 2 samples, got K = 1"):
         gradient(tiny_vae(), x, eps, "leave-one-out")
     with pytest.raises(ValueError, match="must be one of score function, .* got 'REINFORCE'"):
         gradient(tiny_vae(), x, eps, "REINFORCE")
-    with pytest.raises(ValueError, match="no sum of v_k f.z_k.: leave-one-out"):
+    with pytest.raises(ValueError, match="of the form sum_k v_k f.z_k., got 'leave-one-out'"):
         mean_estimate(tiny_vae(), x, 2, "leave-one-out")

@@ -15,12 +15,12 @@ from tinyvae.laboratory.linear_gaussian import (
     LinearGaussian,
     exact_elbo,
     exact_noise,
-    kl_per_dimension,
     linear_vae,
     principal_components,
+    sorted_kl,
     train,
 )
-from tinyvae.training.evaluation import importance_weighted_bound
+from tinyvae.training import evaluation
 
 SHAPE, D, L = (2, 1, 3), 6, 2
 SEEDS = st.integers(0, 10_000)
@@ -36,7 +36,7 @@ def images(rng, n):
 
 @given(seed=SEEDS)
 def test_elbo_and_kl_to_the_posterior_add_up_to_log_p(xp, seed):
-    """The second derivation of the ELBO, for any q whatever."""
+    """log p(x) = ELBO + KL(q || p(z|x)), for a random q."""
     rng = np.random.default_rng(seed)
     exact, x = random_model(rng), images(rng, 5)
     v, variance = rng.standard_normal((L, D)), np.exp(rng.standard_normal(L))
@@ -52,7 +52,7 @@ def test_elbo_and_kl_to_the_posterior_add_up_to_log_p(xp, seed):
 
 @given(seed=SEEDS)
 def test_every_weight_is_log_p_where_q_is_the_posterior(xp, seed):
-    """log p(x, z) - log q(z|x) does not depend on z then; W has orthogonal columns, as q must."""
+    """Then log p(x, z) - log q(z|x) is the same for all z. W needs orthogonal columns for this."""
     rng = np.random.default_rng(seed)
     orthogonal, _ = np.linalg.qr(rng.standard_normal((D, L)))
     exact = LinearGaussian(orthogonal * rng.uniform(0.5, 2, L), rng.standard_normal(D), 0.7)
@@ -77,7 +77,7 @@ def test_weights_are_unbiased_for_p(xp):
 
 
 def test_bounds_rise_from_the_elbo_to_log_p(xp):
-    """ELBO = bound of one sample <= bound of K samples <= log p(x), on bytes as images."""
+    """ELBO = bound of one sample <= bound of K samples <= log p(x), on uint8 images."""
     rng = np.random.default_rng(2)
     pixels = rng.integers(0, 256, (400, *SHAPE), dtype=np.uint8)
     x = pixels / 255
@@ -86,9 +86,10 @@ def test_bounds_rise_from_the_elbo_to_log_p(xp):
     elbo, log_p = exact_elbo(model, x), exact.log_p(x)
     assert (elbo < log_p).all()
 
-    gaps = np.array(
-        [log_p - importance_weighted_bound(model, pixels, k, seed=k) for k in (1, 3, 10, 400)]
-    )
+    bounds = [
+        evaluation.importance_weighted_bound(model, pixels, k, seed=k) for k in (1, 3, 10, 400)
+    ]
+    gaps = log_p - np.array(bounds)
     means, errors = gaps.mean(axis=1), gaps.std(axis=1) / np.sqrt(len(x))
     assert abs(means[0] - (log_p - elbo).mean()) < 4 * errors[0]
     assert (means[:-1] - means[1:] > 3 * np.hypot(errors[:-1], errors[1:])).all()
@@ -97,7 +98,7 @@ def test_bounds_rise_from_the_elbo_to_log_p(xp):
 
 
 def test_bound_of_merged_samples_is_never_lower(xp):
-    """Jensen's inequality, draw by draw: 2 K samples together beat two times K apart."""
+    """Jensen's inequality: the bound of 2 K samples is above the mean bound of its two halves."""
     rng = np.random.default_rng(3)
     exact, x = random_model(rng), images(rng, 4)
     model = exact.vae(SHAPE, exact.posterior_map(), np.full(L, 0.5), xp)
@@ -158,7 +159,7 @@ def likelihood_bound(values, s2):
 
 
 def test_optimum_is_probabilistic_pca(xp):
-    """There the ELBO is log p, the KL of dimension i log(l_i / s2) / 2, and the gradient zero."""
+    """At the optimum ELBO = log p(x), KL = log(l_i / s2) / 2 in dimension i, and gradient = 0."""
     x = stretched_images(np.random.default_rng(4))
     _, values, _ = principal_components(x)
     s2 = values[L:].mean()
@@ -182,6 +183,6 @@ def test_training_finds_the_principal_components(collapsed):
     s2 = values[L:].mean() if collapsed == 0 else (values[0] + values[1]) / 2
     model = train(x, L, Gaussian(s2), steps=2000, lr=0.1)
     assert exact_elbo(model, x).mean() == pytest.approx(likelihood_bound(values, s2), abs=1e-6)
-    kl = kl_per_dimension(model, x)
+    kl = sorted_kl(model, x)
     np.testing.assert_allclose(kl, np.maximum(0, np.log(values[:L] / s2) / 2), atol=1e-4)
     assert (kl < 0.01).sum() == collapsed

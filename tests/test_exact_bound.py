@@ -15,9 +15,9 @@ SHAPE, D, L = (2, 1, 3), 6, 2
 
 
 def laboratory(seed):
-    """A model of random W, one image, and a q that is off: its V too short, its variance wide.
+    """A model with a random W, one image, and a wrong q: its means are too near 0.
 
-    So wide that the weights have a variance.
+    The variance of q is so large that the weights have a finite variance.
     """
     rng = np.random.default_rng(seed)
     exact = LinearGaussian(rng.standard_normal((D, L)), rng.standard_normal(D), 0.7)
@@ -68,7 +68,7 @@ def test_the_bound_is_what_sampling_gives(samples):
 
 @pytest.mark.parametrize("samples", [1, 2, 7, 300])
 def test_the_weighted_mean_of_a_derivative_is_the_gradient_of_the_bound(samples):
-    """In one dimension, with every formula written out, against differences of the bound."""
+    """In one dimension, with every formula written out, against finite differences."""
     eps, mass = normal_grid(1)
     eps, theta = eps[:, 0], np.array([0.4, -0.3])  # mu and logvar of q
 
@@ -77,7 +77,7 @@ def test_the_weighted_mean_of_a_derivative_is_the_gradient_of_the_bound(samples)
         return log_density(1.3, z, -0.5) + log_density(z, 0, 0) - log_density(z, *theta)
 
     z, spread = reparameterize(*theta, eps), np.exp(theta[1] / 2) * eps
-    slope = (1.3 - z) * np.exp(0.5) - z  # of log p(x, z) in z; log q(z) is constant in mu
+    slope = (1.3 - z) * np.exp(0.5) - z  # d log p(x, z) / dz; log q(z) does not depend on mu
     f = np.stack([slope, slope * spread / 2 + 0.5], axis=1)
     numerical = numerical_gradient(lambda: iw_bound(log_w(), mass, samples), theta)
     np.testing.assert_allclose(weighted_mean(log_w(), f, mass, samples), numerical, atol=1e-8)

@@ -24,8 +24,8 @@ from tinyvae.laboratory.free_posterior import (
 
 
 @each_likelihood
-def test_gradient_is_that_of_q_alone(likelihood):
-    """Every mu and logvar, against differences; the encoder's vectors are not the model's."""
+def test_gradient_of_every_mu_and_logvar(likelihood):
+    """Against finite differences. The theta of the encoder is not a part of the model's theta."""
     model, (x, eps) = tiny_vae(likelihood), tiny_batch(5, samples=2)
     mu, logvar = np.random.default_rng(1).standard_normal((2, 3, 5))
     model.encoder = FreePosterior(mu, logvar).to(np, np.float64)
@@ -44,12 +44,12 @@ def toy(xp=np):
 
 
 def best_variance(covariance):
-    """Of the diagonal Gaussian with the least KL to a Gaussian posterior, at the same mean."""
+    """The variance of the diagonal Gaussian with the smallest KL to a Gaussian posterior."""
     return 1 / np.diag(np.linalg.inv(covariance))
 
 
 def test_fit_finds_the_best_q_of_the_closed_form(xp):
-    """In standard deviations and shares of the variance, from far off; the model stays as it is."""
+    """The search starts far from the optimum, and it does not change the model."""
     made, x = toy(xp)
     before = made.model.state_dict()
     means, covariance = made.posterior(x)
@@ -62,8 +62,8 @@ def test_fit_finds_the_best_q_of_the_closed_form(xp):
         np.testing.assert_array_equal(value, before[name])
 
 
-def test_a_copy_takes_the_q_that_it_is_given(xp):
-    """And the decoder: its ELBO is that of the encoder whose q it was given."""
+def test_a_copy_has_the_q_that_it_is_given(xp):
+    """And the decoder of the model: with the encoder's q it has the encoder's ELBO."""
     made, x = toy(xp)
     mu, logvar = on_host(made.model.encode(x))
     copied = with_posteriors(made.model, mu, logvar)
@@ -72,12 +72,12 @@ def test_a_copy_takes_the_q_that_it_is_given(xp):
     eps = np.random.default_rng(1).standard_normal((4, 3, 2))
     expected, found = on_host([model.log_weights(x, eps) for model in (made.model, copied)])
     np.testing.assert_allclose(found, expected, rtol=1e-12)
-    with pytest.raises(ValueError, match="each of 3 images and for no others, got 2"):
+    with pytest.raises(ValueError, match="expected the 3 images that it has a q for, got 2"):
         copied.encode(x[:2])
 
 
-def test_split_is_that_of_the_closed_form():
-    """The approximation gap is one number for all images, (sum log M_ii - log |M|) / 2."""
+def test_the_split_agrees_with_the_closed_form():
+    """The approximation gap is the same for all images, (sum log M_ii - log |M|) / 2."""
     made, x = toy()
     numbers, lattices = split_gap(made.model, x)
     means, covariance = made.posterior(x)
@@ -97,8 +97,8 @@ def test_split_is_that_of_the_closed_form():
     assert len(lattices) == 3 and lattices[0].log_f.shape[0] == 3
 
 
-def test_the_best_q_may_stand_on_another_hill():
-    """x says that |z0| is 1.5, and a little light says that it is positive; the encoder errs."""
+def test_the_best_q_may_be_at_another_mode():
+    """x determines |z0| = 1.5 and, weakly, z0 > 0; the encoder's q is at the mode with z0 < 0."""
     rng = np.random.default_rng(0)
     fold, add = Linear(2, 2, rng=rng), Linear(2, 3, rng=rng)
     fold.weight.value[...], fold.bias.value[...] = [[1, 0], [-1, 0]], 0

@@ -16,12 +16,12 @@ def judge(data):
     return Judge(data, epochs=6)
 
 
-def test_it_knows_digits(judge, data):
-    assert judge.accuracy(data.x_test, data.y_test) > 0.7  # of ten, by chance: 0.1
+def test_the_classifier_has_learned(judge, data):
+    assert judge.accuracy(data.x_test, data.y_test) > 0.7  # chance: 0.1
     assert judge.accuracy(data.x_test, (data.y_test + 1) % 10) < 0.1
 
 
-def test_it_tells_real_images_one_image_and_none(judge, data):
+def test_the_scores_of_real_images_one_image_and_inverted_images(judge, data):
     real = judge(to_float(data.x_test))
     assert 0 < real["nearest"] < 0.06 and real["confidence"] > 0.5 and real["digits"] > 8
     one = judge(np.repeat(to_float(data.x_train[:1]), 5, axis=0))

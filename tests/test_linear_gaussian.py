@@ -1,4 +1,4 @@
-"""The laboratory itself: its closed forms against each other, the data, and no better values."""
+"""The linear VAE: its closed forms agree with each other, and no other parameters are better."""
 
 import numpy as np
 import pytest
@@ -9,18 +9,18 @@ from tinyvae import LearnedGaussian
 from tinyvae.engine.gaussian import kl_to_standard
 from tinyvae.laboratory.linear_gaussian import (
     LinearGaussian,
+    downsample,
     exact_elbo,
     exact_noise,
-    kl_per_dimension,
     principal_components,
-    shrink,
+    sorted_kl,
     train,
 )
 
 
 @st.composite
 def models(draw):
-    """A generator, D pixels, and a model of any size with any W."""
+    """A generator, the number of pixels, and a LinearGaussian of random size with a random W."""
     size, rng = draw(st.integers(2, 9)), np.random.default_rng(draw(st.integers(0, 10_000)))
     w = draw(st.floats(0.1, 3)) * rng.standard_normal((size, draw(st.integers(1, size - 1))))
     return rng, size, LinearGaussian(w, rng.standard_normal(size), draw(st.floats(0.05, 3)))
@@ -28,7 +28,7 @@ def models(draw):
 
 @given(models())
 def test_gap_of_the_best_diagonal_q(drawn):
-    """log p - ELBO is the formula for every x, to 1e-10, and every other q does worse."""
+    """log p - ELBO equals the formula for every x, to 1e-10, and every other q has a lower ELBO."""
     rng, size, exact = drawn
     x = rng.standard_normal((5, 1, size, 1))
     v, variance = exact.posterior_map(), exact.best_variance()
@@ -46,7 +46,7 @@ def test_gap_of_the_best_diagonal_q(drawn):
 
 
 @given(models())
-def test_the_gap_closes_where_columns_are_orthogonal_only(drawn):
+def test_the_gap_is_zero_only_if_the_columns_are_orthogonal(drawn):
     rng, size, exact = drawn
     turned = LinearGaussian(np.linalg.svd(exact.w)[0][:, : exact.w.shape[1]], exact.m, exact.s2)
     assert turned.gap() == pytest.approx(0, abs=1e-12)
@@ -56,7 +56,7 @@ def test_the_gap_closes_where_columns_are_orthogonal_only(drawn):
 
 @given(models(), st.booleans())
 def test_no_model_is_more_likely_than_the_fit(drawn, given_s2):
-    """Nor with any W near it, nor, where it is free, with any s2; for a given s2 columns vanish."""
+    """Neither W nor m nor a free s2 near the fit is better; with a given s2 columns can be zero."""
     rng, size, truth = drawn
     latent_dim = truth.w.shape[1]
     x = rng.standard_normal((30, latent_dim)) @ truth.w.T + rng.standard_normal((30, size))
@@ -81,7 +81,7 @@ def test_no_model_is_more_likely_than_the_fit(drawn, given_s2):
 
 
 @pytest.mark.parametrize("latent_dim", [0, 4, 5])
-def test_a_fit_needs_a_dimension_to_spare(latent_dim):
+def test_a_fit_needs_fewer_latent_dimensions_than_pixels(latent_dim):
     with pytest.raises(ValueError, match=f"from 1 to 3.* 4 dimensions .* got {latent_dim}"):
         LinearGaussian.fit(np.zeros((7, 1, 2, 2)), latent_dim)
 
@@ -118,22 +118,22 @@ def test_training_on_device_and_host_agrees(xp):
     x, seen = np.random.default_rng(3).random((30, 1, 2, 3)), []
     model = train(x, 2, LearnedGaussian(), 50, 0.1, xp, lambda step, model: seen.append(step))
     assert seen == list(range(2, 51, 2))
-    kl = kl_per_dimension(model, x)
+    kl = sorted_kl(model, x)
     host = train(x, 2, LearnedGaussian(), 50, 0.1)
-    np.testing.assert_allclose(kl, kl_per_dimension(host, x), rtol=1e-9)
+    np.testing.assert_allclose(kl, sorted_kl(host, x), rtol=1e-9)
     mu, logvar = host.encode(x)
     np.testing.assert_allclose(np.sort(kl), np.sort(kl_to_standard(mu, logvar).mean(axis=0)))
     assert kl[0] > kl[1]
-    exact = LinearGaussian.of(model)
-    gap = exact.kl_to_posterior(x, mu, np.exp(logvar[0]))  # of the first image's variance
+    exact = LinearGaussian.from_model(model)
+    gap = exact.kl_to_posterior(x, mu, np.exp(logvar[0]))  # all images have this variance
     assert exact.log_p(x)[0] - exact_elbo(model, x)[0] == pytest.approx(gap[0], rel=1e-6)
 
 
-def test_shrink_takes_means_over_blocks():
+def test_downsample_takes_means_over_blocks():
     images = np.random.default_rng(2).integers(0, 256, (5, 1, 6, 9), dtype=np.uint8)
-    small = shrink(images, 3)
+    small = downsample(images, 3)
     assert small.shape == (5, 1, 3, 3)
     assert small[4, 0, 2, 1] == pytest.approx(images[4, 0, 4:6, 3:6].mean() / 255)
     assert small[1, 0, 0, 2] == pytest.approx(images[1, 0, 0:2, 6:9].mean() / 255)
     with pytest.raises(ValueError, match="6x9 pixels do not fall into 4x4 equal blocks"):
-        shrink(images, 4)
+        downsample(images, 4)

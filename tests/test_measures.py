@@ -26,7 +26,7 @@ def test_knn_is_a_vote_of_the_nearest(seed, k):
     right = 0
     for code, label in zip(test, y_test, strict=True):
         votes = labels[np.argsort(np.linalg.norm(codes - code, axis=1))[:k]].tolist()
-        right += label == max(range(4), key=votes.count)  # the smallest of those with most votes
+        right += label == max(range(4), key=votes.count)  # the smallest label wins
     assert knn_accuracy(codes, labels, test, y_test, k) == pytest.approx(right / 11)
 
 
@@ -48,7 +48,7 @@ def test_distance_to_the_prior_of_shifted_and_stretched_draws():
     assert distance_to_prior(z + shift) == pytest.approx(np.sqrt(5 / 3), rel=0.1)
     assert distance_to_prior(4 * z) == pytest.approx(3, rel=0.02)
     ring = z[:, :2] / np.linalg.norm(z[:, :2], axis=1, keepdims=True) * np.sqrt(2)
-    assert distance_to_prior(ring) > 0.2  # its mean and covariance are the prior's
+    assert distance_to_prior(ring) > 0.2  # a ring with the mean and covariance of the prior
 
 
 @given(seed=SEEDS)
@@ -91,8 +91,9 @@ def test_distance_to_the_nearest_in_chunks(monkeypatch):
 
 
 @given(
-    inside=st.lists(st.integers(0, 5), min_size=1), outside=st.lists(st.integers(0, 5), min_size=1)
+    negatives=st.lists(st.integers(0, 5), min_size=1),
+    positives=st.lists(st.integers(0, 5), min_size=1),
 )
-def test_roc_auc_counts_pairs(inside, outside):
-    pairs = [(o > i) + 0.5 * (o == i) for i in inside for o in outside]
-    assert roc_auc(inside, outside) == pytest.approx(np.mean(pairs))
+def test_roc_auc_counts_pairs(negatives, positives):
+    pairs = [(p > n) + 0.5 * (p == n) for n in negatives for p in positives]
+    assert roc_auc(negatives, positives) == pytest.approx(np.mean(pairs))

@@ -24,14 +24,14 @@ def linear_decoder(rng):
 
 
 def drawn(seed):
-    """Images and which of their pixels are seen."""
+    """Images, and a mask of the pixels that are seen."""
     rng = np.random.default_rng(seed)
     return rng.random((N, *SHAPE)), (rng.random((N, *SHAPE)) < 0.7).astype(float)
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_a_linear_decoder_has_the_posteriors_mean_for_its_projection(seed):
-    """Tipping and Bishop 1999, with the rows of W that belong to seen pixels."""
+def test_the_projection_on_a_linear_decoder_is_the_posterior_mean(seed):
+    """Tipping and Bishop 1999, with only those rows of W that belong to seen pixels."""
     decoder, s2 = linear_decoder(np.random.default_rng(seed)).to(np, np.float64), 0.1
     x, seen = drawn(seed)
     z = project(decoder, Gaussian(s2), np.zeros((N, L)), x, seen, steps=400)
@@ -55,7 +55,7 @@ def small_vae(rng):
     return VAE(encoder, linear_decoder(rng), Bernoulli()).to(np, np.float64)
 
 
-def test_repair_explains_noise_by_its_own_likelihood():
+def test_repair_of_noise_uses_the_likelihood_of_the_noise():
     rng, noise = np.random.default_rng(1), 0.3
     vae, (x, _) = small_vae(rng), drawn(1)
     noisy = x + noise * rng.standard_normal(x.shape)
@@ -72,7 +72,7 @@ def test_repair_explains_noise_by_its_own_likelihood():
     assert errors["projected"] == pytest.approx(((ways["projected"] - x) ** 2).mean())
 
 
-def test_repair_counts_the_missing_pixels_alone():
+def test_the_error_of_repair_is_a_mean_over_missing_pixels():
     vae, (x, seen) = small_vae(np.random.default_rng(2)), drawn(2)
     errors, ways = repair(vae, x, x * seen, seen)
     assert errors["damaged"] == pytest.approx((x[seen == 0] ** 2).mean())
@@ -81,7 +81,7 @@ def test_repair_counts_the_missing_pixels_alone():
     np.testing.assert_allclose(ways["reconstructed"], vae.reconstruct(x * seen))
 
 
-def test_what_is_seen_has_the_shape_of_the_images():
+def test_seen_must_have_the_shape_of_the_images():
     decoder = linear_decoder(np.random.default_rng(0)).to(np, np.float64)
     with pytest.raises(ValueError, match=r"shape of images, \(5, 1, 2, 4\), got \(1, 2, 4\)"):
         project(decoder, Bernoulli(), np.zeros((N, L)), drawn(0)[0], np.ones(SHAPE))

@@ -39,8 +39,8 @@ def covariance(s1, s2, angle):
     return axes @ np.diag([s1**2, s2**2]) @ axes.T
 
 
-def of(*densities):
-    """Their logs as integrate wants them, and the points from which it may start."""
+def arguments_for(*densities):
+    """log_f and start, the arguments of integrate, for SciPy's densities."""
 
     def log_f(z):
         return np.stack([density.logpdf(z).reshape(len(z)) for density in densities])
@@ -52,13 +52,13 @@ def of(*densities):
 @settings(max_examples=10)
 @given(seed=st.integers(0, 9999), thin=st.floats(0.01, 0.3), angle=ANGLES)
 def test_two_gaussians_integrate_to_one_and_have_the_kl_of_the_closed_form(seed, thin, angle):
-    """Narrow, long and thin, or askew; one over or beside the other."""
+    """Gaussians of any width and direction, at the same place or side by side."""
     rng = np.random.default_rng(seed)
     mean, shape = rng.uniform(-2, 2, 2), (thin, rng.uniform(0.5, 2) * thin)
     first = multivariate_normal(mean, covariance(*shape, angle))
     mean = mean + thin * rng.standard_normal(2)
     second = multivariate_normal(mean, covariance(2 * thin, thin, -angle))
-    found = integrate(*of(second, first), SIDE, TOLERANCE)
+    found = integrate(*arguments_for(second, first), SIDE, TOLERANCE)
     np.testing.assert_allclose(found.log_integrals, 0, atol=TOLERANCE)
     expected = gaussian_kl(first.mean, first.cov, second.mean, second.cov)
     assert found.kl(1) == pytest.approx(expected, abs=TOLERANCE)
@@ -68,13 +68,17 @@ def test_two_gaussians_integrate_to_one_and_have_the_kl_of_the_closed_form(seed,
 @pytest.mark.parametrize("angle", [0, 0.6, 1.2])
 def test_follows_a_ridge_that_is_a_hundred_times_as_long_as_thin(angle):
     ridge = multivariate_normal([0.3, 0.4], covariance(0.5, 0.005, angle))
-    assert integrate(*of(ridge), SIDE, TOLERANCE).log_integrals == pytest.approx([0], abs=TOLERANCE)
+    assert integrate(*arguments_for(ridge), SIDE, TOLERANCE).log_integrals == pytest.approx(
+        [0], abs=TOLERANCE
+    )
 
 
 @pytest.mark.parametrize("mean", [(9, -11), (7.03, 0), (-6.001, -6.001)])
-def test_finds_what_lies_outside_the_first_look_and_is_narrow(mean):
+def test_finds_a_narrow_mode_outside_the_coarse_grid(mean):
     far = multivariate_normal(mean, covariance(0.03, 0.1, 0.4))
-    assert integrate(*of(far), SIDE, TOLERANCE).log_integrals == pytest.approx([0], abs=TOLERANCE)
+    assert integrate(*arguments_for(far), SIDE, TOLERANCE).log_integrals == pytest.approx(
+        [0], abs=TOLERANCE
+    )
 
 
 def test_finds_all_modes():
@@ -94,8 +98,8 @@ def test_finds_all_modes():
 
 
 @pytest.mark.parametrize("peak", [(0, 0), (0.013, 0.02), (0.0625, 0)])
-def test_kinks_are_integrated_to_what_was_asked_for(peak):
-    """exp(-|z0| / a - |z1| / b) is of second order only, and its integral is 4 a b."""
+def test_functions_with_kinks_are_integrated_to_the_tolerance(peak):
+    """The integral of exp(-|z0| / a - |z1| / b) is 4 a b; the error falls like step^2."""
     a, b = 0.1, 0.07
 
     def log_f(z):
@@ -108,20 +112,22 @@ def test_kinks_are_integrated_to_what_was_asked_for(peak):
 
 
 def test_levels_bound_the_smallest_region():
-    """Of a Gaussian: the circle of radius r, outside which lies exp(-r^2 / 2) of it."""
-    found = integrate(*of(multivariate_normal([0.3, 0.1], 0.04 * np.eye(2))), 0.05, TOLERANCE)
+    """For a Gaussian a circle of radius r; the probability outside is exp(-r^2 / 2)."""
+    found = integrate(
+        *arguments_for(multivariate_normal([0.3, 0.1], 0.04 * np.eye(2))), 0.05, TOLERANCE
+    )
     for share in (0.1, 0.5, 0.95):
         expected = -np.log(2 * np.pi * 0.04) + np.log(1 - share)
         assert found.level(0, share) == pytest.approx(expected, abs=0.03)
 
 
-def test_refuses_what_does_not_settle(monkeypatch):
-    monkeypatch.setattr(quadrature, "MOST", 5000)
-    with pytest.raises(ValueError, match="does not settle on 5000 nodes"):
+def test_refuses_what_does_not_converge(monkeypatch):
+    monkeypatch.setattr(quadrature, "MAX_NODES", 5000)
+    with pytest.raises(ValueError, match="does not converge with 5000 nodes"):
         integrate(lambda z: np.zeros((1, len(z))), [[0, 0]], SIDE, TOLERANCE)
 
 
-# Of a VAE.
+# The integrals of a VAE.
 
 
 def small_vae(decoder, likelihood, xp=np):
@@ -138,7 +144,7 @@ def tanh_vae(xp=np):
 
 
 def test_joint_is_prior_times_likelihood_of_every_pair(xp, monkeypatch):
-    """Also where codes and images do not come out even with the chunks."""
+    """Also if the last chunk of codes or images is smaller than the others."""
     monkeypatch.setattr(quadrature, "CODES", 4)
     monkeypatch.setattr(quadrature, "IMAGES", 2)
     rng = np.random.default_rng(2)
@@ -154,7 +160,7 @@ def gaussians(model, x):
     return tuple(to_host(part)[None] for part in model.encode(x))
 
 
-def test_log_p_is_that_of_scipys_quadrature():
+def test_log_p_agrees_with_scipys_quadrature():
     model, x = tanh_vae(), np.random.default_rng(3).random((1, 1, 3, 1))
     (found,) = true_posteriors(model, x, *gaussians(model, x))
 
@@ -168,7 +174,7 @@ def test_log_p_is_that_of_scipys_quadrature():
 @given(seed=st.integers(0, 9999), s2=st.floats(0.001, 0.5), far=st.floats(0, 9))
 @settings(max_examples=2)
 def test_log_p_is_elbo_plus_kl_where_all_three_are_known(xp, seed, s2, far):
-    """Posteriors that are narrow, askew, and far from the prior; an encoder a little off."""
+    """With posteriors that are narrow, correlated and far from the prior, and a wrong encoder."""
     rng = np.random.default_rng(seed)
     toy = LinearToy(rng.standard_normal((5, 2)), rng.standard_normal(5), s2, (s2, s2 / 2), xp)
     z = np.array([rng.standard_normal(2), [far, -0.3]])
@@ -183,8 +189,8 @@ def test_log_p_is_elbo_plus_kl_where_all_three_are_known(xp, seed, s2, far):
     np.testing.assert_allclose(elbo(toy.model, x, step=0.5), log_p - kl, rtol=1e-6, atol=TOLERANCE)
 
 
-def test_both_modes_count_where_q_sees_one():
-    """x depends on |z0| alone, by two ReLUs, so that -z0 explains it as well as z0 does."""
+def test_both_modes_count_although_q_has_one():
+    """x depends on |z0| only, by two ReLUs, so z0 and -z0 explain x equally well."""
     rng = np.random.default_rng(0)
     fold, add = Linear(2, 2, rng=rng), Linear(2, 3, rng=rng)
     fold.weight.value[...], fold.bias.value[...] = [[1, 0], [-1, 0]], 0

@@ -17,7 +17,7 @@ def gaussians(n, latent_dim, seed=0):
 
 
 def test_codes_that_ignore_the_image_hold_no_information():
-    """All q are equal: the KL, whatever it is, is the distance of the aggregate to the prior."""
+    """If all q are equal, the KL equals the KL from the aggregate posterior to the prior."""
     mu, logvar = np.tile([[3.0, 0.0, -1.0]], (70, 1)), np.tile([[0.0, 0.0, -2.0]], (70, 1))
     parts = surgery(mu, logvar, rng())
     assert parts["information"] == pytest.approx(0, abs=1e-12)
@@ -26,8 +26,8 @@ def test_codes_that_ignore_the_image_hold_no_information():
     assert parts["aggregate_kl"] == pytest.approx(parts["kl"])
 
 
-def test_codes_far_apart_name_their_image():
-    """log N nats: in the first dimension all are apart, in the second only halves of them."""
+def test_codes_far_apart_identify_their_image():
+    """log N nats in the first dimension; in the second, two groups of equal codes: log 2 nats."""
     n = 64
     mu = np.stack([50.0 * np.arange(n), 50.0 * (np.arange(n) % 2)], axis=1)
     parts = surgery(mu, np.zeros((n, 2)), rng())
@@ -46,20 +46,20 @@ def test_aggregate_posterior_that_is_the_prior():
 
 @pytest.mark.parametrize("seed", range(3))
 def test_aggregate_kl_by_quadrature(seed):
-    """One dimension, many draws an image: the integral of q log(q / p) on a fine grid."""
+    """One dimension, many draws for each image, against the integral of q log(q / p) on a grid."""
     mu, logvar = gaussians(7, 1, seed)
     grid = np.linspace(-12, 12, 4001)
     q = norm(mu, np.exp(logvar / 2)).pdf(grid).mean(axis=0)
     ratio = np.log(q, where=q > 0, out=np.zeros_like(q)) - norm.logpdf(grid)
     expected = np.trapezoid(q * ratio, grid)
-    many = 300  # the images again and again are the same q(z), with as many draws
+    many = 300  # repeated images have the same q(z), and give more draws
     parts = surgery(np.tile(mu, (many, 1)), np.tile(logvar, (many, 1)), rng(seed))
     assert parts["aggregate_kl"] == pytest.approx(expected, abs=0.07)
     assert parts["information"] + expected == pytest.approx(parts["kl"], abs=0.07)
-    assert parts["marginal_kl"] == pytest.approx(parts["aggregate_kl"])  # of one dimension
+    assert parts["marginal_kl"] == pytest.approx(parts["aggregate_kl"])  # the only dimension
 
 
-def test_what_two_dimensions_share():
+def test_total_correlation_of_two_dimensions():
     """z_1 and z_2 jointly Gaussian, each N(0, 1): all aggregate KL is -log(1 - r^2) / 2."""
     n, v = 2000, 0.2
     one = np.sqrt(1 - v) * rng(3).standard_normal(n)
@@ -70,7 +70,7 @@ def test_what_two_dimensions_share():
 
 @pytest.mark.parametrize("seed", range(5))
 def test_information_by_naive_densities(seed):
-    """The same draws, through SciPy's densities, image by image."""
+    """The same draws with SciPy's densities, image by image."""
     mu, logvar = gaussians(9, 3, seed)
     variance = np.exp(logvar)
     z = mu + np.sqrt(variance) * rng(seed).standard_normal(mu.shape)
@@ -90,7 +90,7 @@ def each(mu, variance):
     return [(m, np.diag(v)) for m, v in zip(mu, variance, strict=True)]
 
 
-def test_the_memory_it_may_take_does_not_matter(monkeypatch):
+def test_the_size_of_the_chunks_does_not_matter(monkeypatch):
     mu, logvar = gaussians(23, 4)
     whole = surgery(mu, logvar, rng())
     for numbers in (1, 300, 23 * 23 * 4):

@@ -1,7 +1,7 @@
-"""Attributes of handwriting: measured in an image, and their directions in a latent space.
+"""Attributes of handwriting: their measurement in images, and their directions in a latent space.
 
-On the host, from images (N, 1, H, W) in [0, 1]. tinyvae.data.digits knows the true ones of the
-digits that it draws.
+Images are NumPy arrays (N, 1, H, W) in [0, 1]. For synthetic digits the true attributes are known:
+tinyvae.data.digits returns them as factors.
 """
 
 import numpy as np
@@ -10,15 +10,15 @@ from tinyvae.data.batches import to_float
 from tinyvae.data.digits import load_digits
 from tinyvae.training import on_host
 
-DIGITS = 5000  # whose factors are known
-AMOUNTS = np.linspace(-2, 2, 9)  # in standard deviations of the attribute among them
+DIGITS = 5000  # synthetic digits from which the directions are learned
+AMOUNTS = np.linspace(-2, 2, 9)  # changes of an attribute, in its standard deviations
 
 
 def slant(images):
-    """Shift to the right per unit of height, (N,): positive leans to the right.
+    """Shift to the right per unit of height, (N,): positive if the digit leans to the right.
 
-    From the ink's second moments, -cov(x, y) / var(y) with y down: what a shear by this much to the
-    left makes zero. Castro et al. 2019, "Morpho-MNIST".
+    This is -cov(x, y) / var(y) of the ink, with y downwards. A shear to the left by the slant makes
+    the covariance zero. Castro et al. 2019, "Morpho-MNIST".
     """
     ink = images[:, 0] / images[:, 0].sum(axis=(1, 2), keepdims=True)
     y, x = np.indices(ink.shape[1:])
@@ -28,12 +28,14 @@ def slant(images):
 
 
 def thickness(images):
-    """Width of the strokes in pixels, (N,): twice the ink over the length of its outline.
+    """Width of the strokes in pixels, (N,): twice the area of the ink over its outline's length.
 
-    A stroke of length l and width w has the area l w and an outline of about 2 l. The outline of
-    grey levels is their total variation, the mean of the outlines over all thresholds (the coarea
-    formula; Rudin, Osher and Fatemi 1992), so a blurred edge counts like a sharp one. Its gradient
-    is Roberts' cross, both diagonals of 2 by 2 pixels, which hardly depends on the direction.
+    A stroke of length l and width w has the area l w and an outline of length about 2 l. The length
+    of the outline is computed as the total variation of the image. By the coarea formula (Rudin,
+    Osher and Fatemi 1992) the total variation is the mean length of the outline over all
+    thresholds, so a blurred edge counts like a sharp one. The image gradient is Roberts' cross,
+    the differences along both diagonals of 2 by 2 pixels, whose length hardly depends on the
+    direction of the edge.
     """
     x = np.pad(images[:, 0], ((0, 0), (1, 1), (1, 1)))
     falling, rising = x[:, 1:, 1:] - x[:, :-1, :-1], x[:, :-1, 1:] - x[:, 1:, :-1]
@@ -42,10 +44,11 @@ def thickness(images):
 
 
 def attribute_vectors(codes, labels, attributes):
-    """Directions (A, L) in which codes (N, L) move, for one unit more of attributes (N, A) each.
+    """Directions (A, L): how codes (N, L) change when an attribute, of (N, A), grows by one unit.
 
-    Least squares: code = a vector for its label (N,) + attributes @ directions + rest. So what
-    digits have in common with an attribute, such as a one's thin look, does not enter.
+    Least squares: code = vector of its label + attributes @ directions + residual, with labels
+    (N,). The vectors of the labels take up the differences between the digits. Without them, the
+    direction of thickness would contain, for example, that ones look thin.
     """
     one_hot = labels[:, None] == np.unique(labels)
     solution, *_ = np.linalg.lstsq(np.hstack([one_hot, attributes]), codes, rcond=None)
@@ -53,7 +56,7 @@ def attribute_vectors(codes, labels, attributes):
 
 
 def arithmetic(model, images):
-    """Add attribute vectors to the codes of uint8 images (N, 1, H, W): do their digits obey?
+    """Add attribute vectors to the codes of uint8 images (N, 1, H, W), and measure the effect.
 
     The vectors are learned on synthetic digits, whose true slant and thickness are known. Returns
     {attribute: {number: value}} and {attribute: decoded images (N, len(AMOUNTS), 1, H, W)}.
@@ -78,10 +81,11 @@ def arithmetic(model, images):
 
 
 def response(images, amounts, measure):
-    """How an attribute answers to amounts (T,) added: slope and correlation.
+    """How the measured attribute of images (N, T, 1, H, W) depends on the amounts (T,) added.
 
-    images: (N, T, 1, H, W). slope: by how much the mean measure grows for one unit more, 1 for a
-    vector that does what it says; correlation of measure and amount, the mean of those of each row.
+    Returns the slope and the correlation. slope: the growth of the mean measured attribute for one
+    unit added, which is 1 if the attribute vector is right. correlation: between the measured
+    attribute and the amount, computed for each of the N rows and averaged.
     """
     values = measure(images.reshape(-1, *images.shape[2:])).reshape(images.shape[:2])  # (N, T)
     correlation = np.mean([np.corrcoef(amounts, row)[0, 1] for row in values])

@@ -1,13 +1,12 @@
-"""The classic mistakes in a VAE: each a patch of one function, and of its gradient if need be.
+"""The classic mistakes in a VAE. Each is made by patches: wrong functions in place of right ones.
 
-docs/bugs.md shows what each does, `examples/bugs.py` measures it, and tests/test_bugs.py proves
-that the test named here finds it. Nothing else in tinyvae imports this file.
+docs/bugs.md shows what each mistake does, examples/bugs.py measures it, and tests/test_bugs.py
+checks that the test which is named here finds it.
 """
 
 import math
-import sys
 from contextlib import ExitStack, contextmanager
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import NamedTuple
 from unittest.mock import patch
 
@@ -17,39 +16,36 @@ from tinyvae.engine import activations, gaussian, likelihoods
 from tinyvae.engine.activations import ReLU, sigmoid
 from tinyvae.engine.backend import array_module
 from tinyvae.engine.layers import Linear, Sequential
+from tinyvae.engine.likelihoods import Bernoulli
 from tinyvae.engine.module import Layer
-from tinyvae.models import networks
+from tinyvae.models import vae
+from tinyvae.models.networks import MLPNetworks
+from tinyvae.rng import generator
 from tinyvae.training import evaluation
 
 
 class Bug(NamedTuple):
-    """A mistake: what is written in place of which functions, and what finds it.
+    """A mistake: the patches that make it, and what finds it.
 
-    A formula has its gradient beside it: a mistake in the formula is made in its gradient too, as
-    autograd would; so there are two patches. One is enough where only the gradient is wrong.
+    A mistake in a formula is made in the gradient of the formula too, as autograd would make it.
+    A function that another module has imported by its name is patched in that module too.
     """
 
-    patches: tuple  # of (module or class, name of its function, replacement)
-    caught_by: str  # a test, as pytest calls it
-    seen_by_gradcheck: bool  # of a VAE with the SKIP_CONNECTION below
+    patches: tuple  # each is (module or class, name of the function in it, replacement)
+    caught_by: str  # the test that finds the mistake, as pytest names the test
+    seen_by_gradcheck: bool  # whether a gradient check of vae_with_skip_connection finds it
 
 
 @contextmanager
 def planted(patches):
-    """While this lasts, each replacement stands wherever the function is known by its name."""
+    """Inside this `with` the replacements are in place; afterwards the right functions are."""
     with ExitStack() as stack:
         for owner, name, replacement in patches:
-            right = vars(owner)[name]
-            places = [owner]
-            if isinstance(owner, ModuleType):  # others may have imported it
-                modules = [m for m in list(sys.modules.values()) if isinstance(m, ModuleType)]
-                places = [module for module in modules if vars(module).get(name) is right]
-            for place in places:
-                stack.enter_context(patch.object(place, name, replacement))
+            stack.enter_context(patch.object(owner, name, replacement))
         yield
 
 
-# The standard deviation is exp(logvar / 2).
+# The standard deviation is exp(logvar / 2), not exp(logvar).
 
 
 def std_is_exp_logvar(mu, logvar, eps):
@@ -60,7 +56,7 @@ def std_is_exp_logvar_backward(dz, logvar, eps):
     return dz * eps * array_module(logvar).exp(logvar)
 
 
-# A log-density is a sum over pixels.
+# A log-density is a sum over pixels, not a mean.
 
 
 def mean_over_pixels(self, x, logits):
@@ -71,23 +67,21 @@ def mean_over_pixels_backward(self, dlog_prob, x, logits):
     return likelihoods._bernoulli_backward(x, logits, dlog_prob) / len(x)
 
 
-# The ELBO is a mean over z ~ q(z|x), and mu is not such a z.
+# The ELBO is a mean over z ~ q(z|x). Without noise, z is always mu.
 
 
-def evaluate_the_mean(*arguments, right=evaluation.evaluate, **options):
-    no_noise = SimpleNamespace(standard_normal=np.zeros)
-    with patch.object(evaluation, "generator", lambda *key: no_noise):
-        return right(*arguments, **options)
+def generator_of_zeros(seed, purpose, epoch=0):
+    return SimpleNamespace(standard_normal=np.zeros)
 
 
-# The decoder puts out logits: a picture is their sigmoid.
+# The decoder's output is logits. An image is the sigmoid of the logits.
 
 
 def logits_as_a_picture(self, logits):
     return logits
 
 
-# And the loss takes the logits: in here they pass through the sigmoid once more.
+# The loss takes logits. Here the logits pass through the sigmoid before they enter the loss.
 
 
 def sigmoid_twice(self, x, logits):
@@ -99,7 +93,7 @@ def sigmoid_twice_backward(self, dlog_prob, x, logits):
     return likelihoods._bernoulli_backward(x, p, dlog_prob) * (p * (1 - p))
 
 
-# The importance-weighted bound is the log of the weights' mean, here of their sum.
+# The importance-weighted bound is the log of the mean of the weights, not of their sum.
 
 
 def log_of_the_sum(
@@ -108,7 +102,7 @@ def log_of_the_sum(
     return right(model, images, samples, *arguments, **options) + math.log(samples)
 
 
-# A backward may not write into the gradient that it is given: another branch needs it.
+# A backward must not write into the gradient that it receives, because another branch reads it.
 
 
 def overwritten_dz(dz, logvar, eps):
@@ -126,6 +120,7 @@ BUGS = {
     "std for variance": Bug(
         (
             (gaussian, "reparameterize", std_is_exp_logvar),
+            (vae, "reparameterize", std_is_exp_logvar),
             (gaussian, "_reparameterize_dlogvar", std_is_exp_logvar_backward),
         ),
         "tests/test_gaussian.py::test_reparameterize_has_the_mean_and_the_variance[numpy-3.0--2.0]",
@@ -133,26 +128,26 @@ BUGS = {
     ),
     "mean over pixels": Bug(
         (
-            (likelihoods.Bernoulli, "log_prob", mean_over_pixels),
-            (likelihoods.Bernoulli, "backward", mean_over_pixels_backward),
+            (Bernoulli, "log_prob", mean_over_pixels),
+            (Bernoulli, "backward", mean_over_pixels_backward),
         ),
         "tests/test_likelihoods.py::test_bernoulli_sums_to_one_over_all_images[numpy]",
         False,
     ),
     "evaluating the mean": Bug(
-        ((evaluation, "evaluate", evaluate_the_mean),),
+        ((evaluation, "generator", generator_of_zeros),),
         "tests/test_evaluation.py::test_the_mean_of_q_would_look_better[numpy]",
         False,
     ),
     "forgotten sigmoid": Bug(
-        ((likelihoods.Bernoulli, "mean", logits_as_a_picture),),
+        ((Bernoulli, "mean", logits_as_a_picture),),
         "tests/test_models_use.py::test_decode_gives_the_mean_of_the_likelihood[numpy]",
         False,
     ),
     "sigmoid twice": Bug(
         (
-            (likelihoods.Bernoulli, "log_prob", sigmoid_twice),
-            (likelihoods.Bernoulli, "backward", sigmoid_twice_backward),
+            (Bernoulli, "log_prob", sigmoid_twice),
+            (Bernoulli, "backward", sigmoid_twice_backward),
         ),
         "tests/test_likelihoods.py::test_bernoulli_against_scipy[numpy]",
         False,
@@ -163,7 +158,10 @@ BUGS = {
         False,
     ),
     "overwritten in the VAE": Bug(
-        ((gaussian, "reparameterize_backward", overwritten_dz),),
+        (
+            (gaussian, "reparameterize_backward", overwritten_dz),
+            (vae, "reparameterize_backward", overwritten_dz),
+        ),
         "tests/test_models.py::test_every_element_of_the_vaes_gradient[plain-1-bernoulli]",
         True,
     ),
@@ -176,12 +174,12 @@ BUGS = {
 
 
 def patches_of(name):
-    """Those of the bug of this name; none for another name, such as that of the right code."""
+    """The patches of the bug with this name, and no patches for any other name."""
     return BUGS[name].patches if name in BUGS else ()
 
 
-# A network in which the last mistake matters. Those of the tutorials are chains: nobody else needs
-# the gradient that a ReLU is given, and tinyvae's own are written over it on purpose.
+# The last mistake matters only in a network with two branches. The tutorial's networks are chains:
+# nothing else reads the gradient that a ReLU receives, and tinyvae writes over it on purpose.
 
 
 class Residual(Layer):
@@ -198,10 +196,16 @@ class Residual(Layer):
         return dy + dx
 
 
-def residual_trunk(widths, rng, right=networks.mlp_trunk):
-    """networks.mlp_trunk with one more layer, and a connection that skips it."""
-    inside = Sequential(Linear(widths[-1], widths[-1], rng=rng), ReLU())
-    return Sequential(*right(widths, rng).layers, Residual(inside))
+class ResidualNetworks(MLPNetworks):
+    """MLPNetworks whose trunk has one more layer, and a connection that skips this layer."""
+
+    def trunk(self):
+        trunk, width = super().trunk(), self.hidden[-1]
+        inside = Sequential(Linear(width, width, rng=self.rng), ReLU())
+        return Sequential(trunk, Residual(inside))
 
 
-SKIP_CONNECTION = ((networks, "mlp_trunk", residual_trunk),)
+def vae_with_skip_connection(latent_dim=20, seed=0):
+    """make_model(network="mlp") with ResidualNetworks in place of MLPNetworks."""
+    networks = ResidualNetworks((1, 28, 28), (400,), generator(seed, "init"))
+    return vae.VAE.build(networks, latent_dim, Bernoulli())

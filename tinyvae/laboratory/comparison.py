@@ -1,7 +1,7 @@
-"""All by which the latent spaces of an autoencoder and of a VAE differ, as one list of numbers.
+"""Numbers that compare the latent space of an autoencoder with the latent space of a VAE.
 
-Both are measured in the same way and at the same places; but an autoencoder's codes are points, and
-have no distribution around them from which to draw.
+Both models are measured in the same way, at the same kinds of codes. One thing differs: an
+autoencoder gives each image one code, a VAE gives it a distribution q(z|x) to draw codes from.
 """
 
 import numpy as np
@@ -13,13 +13,16 @@ from tinyvae.training import on_host
 from tinyvae.training.evaluation import evaluate
 from tinyvae.training.latent import holes, interpolate
 
-COUNT = 1000  # images decoded at each kind of place
-BEYOND = 2  # times as far from the mean of the codes as a code
+COUNT = 1000  # codes of each kind that are decoded
+BEYOND = 2  # factor by which a code's distance from the mean of all codes is multiplied
 PATHS, STEPS = 200, 50  # interpolations between random test images, and images on each
 
 
 def measure(model, data, judge, seed=0):
-    """The numbers of a model, {row: number}, on the test images of a Dataset; judge: its Judge."""
+    """The numbers of a model, {row: number}, on the test images of a Dataset.
+
+    judge: a Judge made from this Dataset.
+    """
     rng, test = generator(seed, "comparison"), data.x_test
     codes = on_host.embed(model, test)
     drawn = on_host.draws(model, test, rng) if model.noise_dim else codes
@@ -28,25 +31,25 @@ def measure(model, data, judge, seed=0):
         "cross-entropy at the code": -on_host.log_prob(model, test, codes).mean(),
         "cross-entropy, z drawn": -on_host.log_prob(model, test, drawn).mean(),
     }
-    for place, z in places(codes, rng).items():
+    for kind, z in codes_to_decode(codes, rng).items():
         verdict = judge(on_host.decode(model, z))
-        numbers |= {f"{place}: {what}": number for what, number in verdict.items()}
+        numbers |= {f"{kind}: {what}": number for what, number in verdict.items()}
     ends = codes[rng.permutation(len(codes))[: 2 * PATHS]].reshape(PATHS, 2, -1)
-    walks = np.stack([interpolate(a, b, STEPS) for a, b in ends])
-    length, worst = smoothness(on_host.decode(model, walks))
-    known = on_host.embed(model, data.x_train)
+    paths = np.stack([interpolate(a, b, STEPS) for a, b in ends])
+    length, worst = smoothness(on_host.decode(model, paths))
+    train_codes = on_host.embed(model, data.x_train)
     numbers |= {
         "codes to N(0, I)": distance_to_prior(drawn),
         "codes to N(0, I), standardized": distance_to_prior(standardize(drawn)),
         "interpolation: length": length,
         "interpolation: worst step": worst,
-        "k-NN accuracy": knn_accuracy(known, data.y_train, codes, data.y_test),
+        "k-NN accuracy": knn_accuracy(train_codes, data.y_train, codes, data.y_test),
     }
     return {row: float(number) for row, number in numbers.items()}
 
 
-def places(codes, rng):
-    """Where to decode: {kind of place: codes (COUNT, L)}, from the codes (N, L) of test images."""
+def codes_to_decode(codes, rng):
+    """{kind: codes (COUNT, L)}: test codes and four other kinds, from the test codes (N, L)."""
     some, centre = codes[rng.integers(0, len(codes), COUNT)], codes.mean(axis=0)
     return {
         "test codes": some,
@@ -58,7 +61,7 @@ def places(codes, rng):
 
 
 def references(data, judge, latent_dim):
-    """What the same measures say of real images, and of codes that are draws from the prior."""
+    """The same measures on real images, and on codes that are drawn from the prior."""
     test, labels = data.x_test, data.y_test
     prior = generator(0, "prior").standard_normal((len(test), latent_dim))
     numbers = {

@@ -1,19 +1,22 @@
-"""What the experiments in examples/ share: their arguments, their folder and their exit code.
+"""What the experiments in examples/ share: arguments, an output folder and an exit code.
 
     def main(argv=None):
         return run_experiment(__file__, parser(), experiment, argv)
 
-where experiment(arguments, data, xp) does the work, in the folder arguments.out.
+where experiment(arguments, data, xp) does the work and writes into the folder arguments.out.
 """
 
 from pathlib import Path
 
+import numpy as np
+
 from tinyvae.engine.backend import get_backend
+from tinyvae.errors import UserError
 from tinyvae.training.command_line import Parser, exit_code, load_data
 
 
 def experiment_parser(doc, name):
-    """Arguments that say where to compute, on which images, where to write (runs/<name>)."""
+    """A Parser with arguments for the backend, the data and the output folder (runs/<name>)."""
     parser = Parser(doc)
     parser.add_backend()
     parser.add_data()
@@ -23,13 +26,25 @@ def experiment_parser(doc, name):
 
 
 def run_experiment(file, parser, experiment, argv=None):
-    """The exit code of experiment(arguments, data, xp), called with its folder made."""
+    """Make the output folder, call experiment(arguments, data, xp) and return the exit code."""
 
     def run():
         arguments = parser.parse_args(argv)
         xp = get_backend(arguments.backend)
         data = load_data(arguments.dataset, arguments.data_dir, arguments.train_size)
+        _require_format_of_mnist(data)
         arguments.out.mkdir(parents=True, exist_ok=True)
         return experiment(arguments, data, xp)
 
     return exit_code(Path(file).name, run)
+
+
+def _require_format_of_mnist(data):
+    """Refuse data that the networks and figures of the experiments do not fit."""
+    labelled = data.y_train is not None and data.y_train.max() < 10
+    if data.shape != (1, 28, 28) or data.x_train.dtype != np.uint8 or not labelled:
+        raise UserError(
+            f"the experiments need uint8 images (1, 28, 28) with labels 0 to 9, as in MNIST, got "
+            f"{data.x_train.dtype} {data.shape} {'with' if labelled else 'without'} such labels; "
+            "use examples/train.py for other data"
+        )

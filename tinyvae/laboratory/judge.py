@@ -1,7 +1,7 @@
-"""A judge of decoded images: is there a real image like it, and does a classifier see a digit?
+"""Two measures of decoded images: the distance to real images, and what a classifier recognizes.
 
-Neither is enough alone. A blur is near many images, and a classifier may be sure of what is no
-digit, as it was never shown one.
+Neither is enough alone. A blurred image is near many real images. A classifier may be confident
+about an image that is no digit, because it was trained on digits only.
 """
 
 import numpy as np
@@ -20,22 +20,23 @@ CLASSES = 10
 
 
 class Judge:
-    """Knows the training images of a Dataset, and a classifier trained on them for some epochs."""
+    """The training images of a Dataset, and a classifier that is trained on them."""
 
     def __init__(self, data, epochs, xp=np, seed=0):
         self.real = to_float(data.x_train)
         self.classifier = train_classifier(data, epochs, xp, seed)
 
     def accuracy(self, images, labels):
-        """The share of uint8 images (N, C, H, W) that the classifier gives their label (N,)."""
+        """The classifier's accuracy on uint8 images (N, C, H, W) with labels (N,)."""
         return float((self._probabilities(to_float(images)).argmax(axis=1) == labels).mean())
 
     def __call__(self, images):
-        """What it says of images (N, C, H, W) in [0, 1], a dict of means.
+        """Judge images (N, C, H, W) in [0, 1]: a dict of three numbers.
 
-        nearest: squared difference per pixel to the nearest real image; confidence: probability of
-        the likeliest digit; digits: how many different ones there are, the exponential of the
-        entropy of the mean prediction, from 1 to 10.
+        nearest: the mean squared difference per pixel to the nearest real image;
+        confidence: the mean probability of the most likely digit;
+        digits: the effective number of different digits, from 1 to 10, which is the exponential of
+        the entropy of the mean prediction.
         """
         p = self._probabilities(images)
         share = p.mean(axis=0, dtype=np.float64)
@@ -50,7 +51,7 @@ class Judge:
 
 
 def train_classifier(data, epochs, xp=np, seed=0):
-    """A Classifier, the tutorial's convolutions and a linear layer, that has learned the labels."""
+    """A trained Classifier: the encoder's trunk of the tutorial's network, and a linear layer."""
     networks = ConvNetworks(data.shape, (), generator(seed, "init classifier"))
     head = Linear(networks.features, CLASSES, rng=networks.rng)
     classifier = Classifier(Sequential(networks.trunk(), head)).to(xp)

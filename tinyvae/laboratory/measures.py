@@ -1,6 +1,6 @@
-"""Measures of a latent space and of what is decoded from it, from NumPy arrays on the host.
+"""Measures of latent spaces and of decoded images, for any model, from NumPy arrays.
 
-Codes are (N, L), images (N, C, H, W) in [0, 1]. None of them knows what kind of model it measures.
+Codes are (N, L), images (N, C, H, W) in [0, 1].
 """
 
 import numpy as np
@@ -11,13 +11,13 @@ from scipy.stats import mannwhitneyu, norm
 
 from tinyvae.rng import generator
 
-CHUNK = 500  # images compared with all real ones at a time: bounds the memory
+CHUNK = 500  # images compared with all real images at a time, to limit the memory
 
 
 def knn_accuracy(codes, labels, test_codes, y_test, k=10):
-    """The share of test codes whose label most of their k nearest codes have.
+    """The accuracy of a k-nearest-neighbour classifier on the test codes. Cover and Hart 1967.
 
-    Equally many votes go to the smaller label. Cover and Hart 1967.
+    The k nearest codes vote with their labels; of labels with equally many votes the smallest wins.
     """
     _, nearest = cKDTree(codes).query(test_codes, k)  # (N, k)
     votes = labels[nearest.reshape(len(test_codes), k)][:, :, None] == np.arange(labels.max() + 1)
@@ -27,10 +27,11 @@ def knn_accuracy(codes, labels, test_codes, y_test, k=10):
 def distance_to_prior(codes, directions=200, seed=0):
     """The sliced Wasserstein-2 distance of codes (N, L) to the prior N(0, I).
 
-    Along a direction u the codes have a quantile function F, and the prior has the normal's, Q; the
-    distance is the root of the mean, over random u, of the integral of (F(t) - Q(t))^2 over t from
-    0 to 1. Rabin, Peyre, Delon and Bernot 2012; Bonneel, Rabin, Peyre and Pfister 2015. The prior's
-    side is exact, without draws from it. 0 only for the prior; in the units of the codes.
+    Along a direction u the codes have a quantile function F, and the prior has the quantile
+    function Q of N(0, 1). The distance is the root of the mean over random u of the integral of
+    (F(t) - Q(t))^2 over t from 0 to 1. Rabin, Peyre, Delon and Bernot 2012; Bonneel, Rabin, Peyre
+    and Pfister 2015. Q is exact, not estimated from samples. The distance has the unit of the
+    codes; it is 0 only if the codes are distributed like the prior.
     """
     n, latent_dim = codes.shape
     u = generator(seed, "directions").standard_normal((latent_dim, directions))
@@ -42,7 +43,7 @@ def distance_to_prior(codes, directions=200, seed=0):
 
 
 def standardize(codes):
-    """Codes (N, L) moved, stretched and sheared to mean 0 and covariance I: only shape is left."""
+    """Codes (N, L), shifted and multiplied by a matrix: their mean is 0, their covariance I."""
     centred = codes - codes.mean(axis=0, dtype=np.float64)
     root = np.linalg.cholesky(centred.T @ centred / len(codes))
     return solve_triangular(root, centred.T, lower=True).T
@@ -51,9 +52,10 @@ def standardize(codes):
 def smoothness(paths):
     """From decoded paths (P, T, C, H, W), two means over the P paths: (length, worst step).
 
-    A step is the Euclidean distance of two images that follow each other. length: the sum of the
-    steps over the distance of the path's ends, 1 for a cross-fade and more for a detour; worst
-    step: the largest over the mean one, 1 for even steps and T - 1 for one jump.
+    A step is the Euclidean distance between two successive images. length: the sum of the steps
+    divided by the distance between the ends of the path. It is 1 for a cross-fade and larger for a
+    detour. worst step: the largest step divided by the mean step. It is 1 if all steps are equal
+    and T - 1 for a single jump.
     """
     paths = paths.reshape(*paths.shape[:2], -1)
     steps = np.linalg.norm(np.diff(paths, axis=1), axis=2)  # (P, T - 1)
@@ -63,7 +65,7 @@ def smoothness(paths):
 
 
 def distance_to_nearest(images, real):
-    """The mean squared difference per pixel of each image to the nearest of `real`, (N,)."""
+    """The mean squared difference per pixel between each image and the nearest real image, (N,)."""
     images, real = (x.reshape(len(x), -1).astype(np.float32) for x in (images, real))
     pixels, length = images.shape[1], (real * real).sum(axis=1)
     nearest = np.empty(len(images))
@@ -75,11 +77,13 @@ def distance_to_nearest(images, real):
     return nearest
 
 
-def roc_auc(inside, outside):
-    """The probability that a score of `outside` is above one of `inside`, ties counting half.
+def roc_auc(negatives, positives):
+    """The area under the ROC curve, from the scores of negatives (N,) and of positives (P,).
 
-    This is the area under the ROC curve, and Mann and Whitney's U over the number of pairs: Hanley
-    and McNeil 1982. 1: the scores tell them apart; 0.5: they do not; below: they mislead.
+    It is the probability that a random positive has a higher score than a random negative, where
+    a tie counts one half. 1: the scores separate the two sets; 0.5: they do not; less than 0.5:
+    positives tend to have the lower scores. It is Mann and Whitney's U divided by the number of
+    pairs: Hanley and McNeil 1982.
     """
-    inside, outside = np.asarray(inside, np.float64), np.asarray(outside, np.float64)
-    return float(mannwhitneyu(outside, inside).statistic / (len(inside) * len(outside)))
+    negatives, positives = np.asarray(negatives, np.float64), np.asarray(positives, np.float64)
+    return float(mannwhitneyu(positives, negatives).statistic / (len(negatives) * len(positives)))

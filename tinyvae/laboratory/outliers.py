@@ -1,8 +1,9 @@
-"""Images that a VAE was not trained on, and two scores by which it might notice.
+"""Detection of out-of-distribution images by two scores of a VAE.
 
-A likelihood is no measure of strangeness: an image that is easily described gets a high one, though
-nobody ever saw its like. Nalisnick et al. 2019, "Do deep generative models know what they don't
-know?"; Serra et al. 2020, "Input complexity and out-of-distribution detection".
+A low likelihood does not identify them. A simple image, such as an all black one, gets a high
+likelihood although the training data has no such image. Nalisnick et al. 2019, "Do deep generative
+models know what they don't know?"; Serra et al. 2020, "Input complexity and out-of-distribution
+detection".
 """
 
 import numpy as np
@@ -16,19 +17,23 @@ from tinyvae.training.evaluation import importance_weighted_bound
 COUNT = 1000  # images of each kind
 
 
-def noticed(vae, data, rng):
-    """How well two scores tell test digits of a Dataset from others: {others: {score: AUC}}."""
-    familiar, test = scores(vae, data.x_test[:COUNT]), data.x_test[-COUNT:]
-    others = {"training digits": data.x_train[:COUNT], "other test digits": test}
-    others["synthetic digits"], _, _ = load_digits(COUNT, seed=2)
+def detection_auc(vae, data, rng):
+    """How well the scores tell other images from test digits: {kind of images: {score: AUC}}.
+
+    data: a Dataset. An AUC of 1 means that the score separates the other images from test digits;
+    0.5 means that it does not.
+    """
+    test_scores, others = scores(vae, data.x_test[:COUNT]), data.x_test[-COUNT:]
+    kinds = {"training digits": data.x_train[:COUNT], "other test digits": others}
+    kinds["synthetic digits"], _, _ = load_digits(COUNT, seed=2)
     return {
-        name: {score: roc_auc(familiar[score], s) for score, s in scores(vae, images).items()}
-        for name, images in (others | strangers(test, rng)).items()
+        name: {score: roc_auc(test_scores[score], s) for score, s in scores(vae, images).items()}
+        for name, images in (kinds | out_of_distribution(others, rng)).items()
     }
 
 
-def strangers(images, rng):
-    """What can be made of uint8 digits (N, C, H, W) that is no digit any more: {name: images}."""
+def out_of_distribution(images, rng):
+    """Images that are no digits, made from uint8 digits (N, C, H, W): {name: images}."""
     shuffled = rng.permuted(images.reshape(len(images), -1), axis=1)
     halves = images.copy()
     halves[:, :, images.shape[2] // 2 :] = 0
@@ -42,10 +47,10 @@ def strangers(images, rng):
 
 
 def scores(vae, images, seed=0):
-    """Two scores of uint8 images, {name: (N,)}, larger for stranger ones.
+    """Two scores of uint8 images, {name: (N,)}; larger if the image is less likely to be a digit.
 
-    negative ELBO: in nats, one draw of z each; reconstruction error: squared, per pixel, of the
-    mean image of the mean code.
+    negative ELBO: in nats, with one draw of z for each image; reconstruction error: the mean
+    squared error per pixel of the reconstruction from the mean of q(z|x).
     """
     error = on_host.decode(vae, on_host.embed(vae, images)) - to_float(images)
     return {

@@ -1,7 +1,7 @@
-"""Projecting images on what a decoder can draw: the code is searched, the network stays as it is.
+"""Projection of a damaged image onto the images that a decoder generates.
 
-Of all codes the one that explains the pixels which were seen, and is likely a priori. So noise goes
-that no code explains, and pixels that are missing come back.
+The search is for the code that maximises the likelihood of the observed pixels times the prior. The
+weights of the network do not change. Decoding this code removes noise and fills in missing pixels.
 """
 
 import numpy as np
@@ -16,20 +16,21 @@ from tinyvae.models.base import as_vectors, batch_first, batch_last
 
 
 class Codes(Module):
-    """Codes z (L, N) as parameters, for an optimizer."""
+    """Codes z (L, N) as parameters that an optimizer can change."""
 
     def __init__(self, z):
         self.z = Parameter(to_host(z))
 
 
 def project(network, likelihood, start, images, seen, steps=200, lr=0.05):
-    """The codes z (N, L) that maximise log p(seen pixels | z) + log p(z), each for its image.
+    """The codes z (N, L) that maximise log p(seen pixels | z) + log p(z), one for each image.
 
-    network: layers (L, N) -> (C, H, W, N), what the likelihood takes; start: codes (N, L) for Adam
-    to start from; images: floats (N, C, H, W); seen: the same shape, 1 where a pixel was seen and 0
-    where not. This is Bora, Jalal, Price and Dimakis 2017 with a log-likelihood for the squared
-    error, so that the prior's weight is not to be chosen. The network's weights get gradients on
-    the way, which are left unused. Raises ValueError for shapes that differ.
+    network: layers (L, N) -> (C, H, W, N), the parameters of the likelihood; start: codes (N, L)
+    from which Adam starts; images: floats (N, C, H, W); seen: of the same shape, 1 if a pixel is
+    observed and 0 if it is missing. The method of Bora, Jalal, Price and Dimakis 2017, with a
+    log-likelihood in place of their squared error, so that the prior needs no weight. The gradients
+    of the network's weights are computed too, and not used. Raises ValueError if the shapes of
+    images and seen differ.
     """
     if seen.shape != images.shape:
         raise ValueError(f"seen must have the shape of images, {images.shape}, got {seen.shape}")
@@ -47,12 +48,14 @@ def project(network, likelihood, start, images, seen, steps=200, lr=0.05):
 
 
 def repair(vae, images, damaged, seen, noise=0.0):
-    """Undo damage in two ways: {name: squared error per pixel}, {name: images (N, C, H, W)}.
+    """Repair damaged images by reconstruction and by projection.
 
-    The names are damaged; reconstructed; projected; original, reconstructed.
-    images, damaged, seen: (N, C, H, W) on the host. Where seen is 0 a pixel is missing, and the
-    error is that of the missing ones; where all are seen, that of all. noise: the standard
-    deviation of Gaussian noise that was added to the damaged ones, whose likelihood is then known.
+    images, damaged, seen: (N, C, H, W) on the host; seen is 0 for missing pixels, else 1; noise:
+    the standard deviation of the Gaussian noise in the damaged images. If it is above 0, projection
+    uses this Gaussian as the likelihood, else the likelihood of the VAE.
+    Returns {way: squared error per pixel} and {way: images (N, C, H, W)}. The ways are "damaged",
+    "reconstructed", "projected", and "original, reconstructed". The error is a mean over the
+    missing pixels, or over all pixels if none is missing.
     """
     start = vae.embed(damaged)
     network, likelihood = vae.decoder, vae.likelihood

@@ -1,9 +1,9 @@
-"""ELBO surgery: what a VAE's KL is made of.
+"""ELBO surgery: the KL of a VAE is the sum of two parts.
 
-Averaged over N images, the KL to the prior is information about which image it is, and the distance
-of all codes together, the aggregate posterior q(z) = mean over n of q(z|x_n), from the prior:
+One part is the mutual information I(n; z) between the index n of an image and its code. The other
+is the KL from the aggregate posterior, q(z) = mean over n of q(z|x_n), to the prior:
 
-    mean of KL(q(z|x_n) || p(z)) = I(n; z) + KL(q(z) || p(z))
+    mean over n of KL(q(z|x_n) || p(z)) = I(n; z) + KL(q(z) || p(z))
 
 Hoffman and Johnson 2016, ELBO surgery: yet another way to carve up the evidence lower bound.
 """
@@ -18,18 +18,23 @@ from tinyvae.engine.gaussian import kl_to_standard, log_density, reparameterize
 CHUNK = 1 << 22  # numbers in memory at a time
 
 
+def kl_per_dimension(mu, logvar):
+    """The KL to N(0, 1) of each dimension, a mean over images: (N, L), (N, L) -> (L,), in nats."""
+    return kl_to_standard(mu, logvar).mean(axis=0)
+
+
 def surgery(mu, logvar, rng):
-    """The parts of the KL to N(0, I), from q's mu and logvar (N, L) of N images, in nats an image.
+    """The parts of the KL to N(0, I), from mu and logvar (N, L) of N images, in nats per image.
 
-    kl = information + aggregate_kl, as above. marginal_kl is the part of aggregate_kl that the
-    dimensions have one by one, the sum of KL(q(z_d) || p(z_d)); the rest is their dependence, the
-    total correlation (Chen et al. 2018, section 3). kl_per_dimension and information_per_dimension
-    (L,) take each dimension for the whole code.
+    kl = information + aggregate_kl, as above. marginal_kl is the sum over the dimensions of
+    KL(q(z_d) || p(z_d)). The rest of aggregate_kl is the total correlation, which measures how the
+    dimensions depend on each other (Chen et al. 2018, section 3). kl_per_dimension and
+    information_per_dimension (L,) treat each dimension as if it were the whole code.
 
-    The KL is exact. Information is the mean of log q(z|x_n) - log q(z), with one z ~ q(z|x_n) for
-    each image, drawn by the NumPy generator rng. It is about these N images, and so log N at most:
-    where it comes near that, an unlimited number of images would find more information, and a
-    smaller aggregate_kl. A single dimension rarely comes near.
+    kl is exact. information is the mean of log q(z|x_n) - log q(z) over one z ~ q(z|x_n) for each
+    image, drawn by the NumPy generator rng. With N images it is at most log N. If it is near log N,
+    more images would give a larger information and a smaller aggregate_kl. The information of a
+    single dimension is rarely near log N.
     Raises ValueError for other shapes.
     """
     mu, logvar = np.asarray(mu, np.float64), np.asarray(logvar, np.float64)
@@ -44,7 +49,7 @@ def surgery(mu, logvar, rng):
         pairs = log_density(z[some, None], mu, logvar)  # (rows, N, L)
         log_q[some] = logsumexp(pairs.sum(axis=2), axis=1) - math.log(n)
         log_q_d[some] = logsumexp(pairs, axis=1) - math.log(n)
-    kl = kl_to_standard(mu, logvar).mean(axis=0)
+    kl = kl_per_dimension(mu, logvar)
     information, information_d = (own.sum(axis=1) - log_q).mean(), (own - log_q_d).mean(axis=0)
     return {
         "kl": float(kl.sum()),

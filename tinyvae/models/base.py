@@ -90,7 +90,9 @@ class Model(Module):
         """The Loss of a batch; `backward` then computes its gradient.
 
         total = the sum of the terms, in which the KL is beta * sum over d of max(free_bits, kl_d).
+        Raises ValueError for examples outside the support.
         """
+        self.require_support(inputs[0])
         loss = Loss(self.terms(*inputs), beta, free_bits)
         self._dterms = loss.dterms
         return loss
@@ -100,6 +102,20 @@ class Model(Module):
         if self._dterms is None:
             self._saved = None  # `terms` alone is not a loss
         self.terms_backward(self._dterms)
+
+    def require_support(self, x):
+        """Raise ValueError if x holds values outside the support, or values that are not finite.
+
+        On a GPU nothing is checked, because reading x would make the device wait.
+        """
+        if not isinstance(x, np.ndarray) or x.size == 0 or x.dtype.kind != "f":
+            return
+        (low, high), least, most = self.support, float(x.min()), float(x.max())  # nan, if any
+        if not (low <= least and most <= high and math.isfinite(most - least)):
+            raise ValueError(
+                f"{type(self).__name__}: expected finite values from {low:g} to {high:g}, got "
+                f"{least:g} to {most:g}; rescale the examples, or leave out those with such values"
+            )
 
     def inputs(self, x, eps=None, labels=None):
         """Those of the arguments that this model takes, in its order."""
@@ -141,21 +157,6 @@ class EncoderDecoder(Model):
         self.encoder, self.decoder, self.likelihood = encoder, decoder, likelihood
         self.latent_dim = latent_dim
         super().__init__()
-
-    def loss(self, x, *inputs, beta=1.0, free_bits=0.0):
-        """As in Model. Raises ValueError for an x outside the likelihood's support.
-
-        On a GPU the support is not checked, because reading x would make the device wait.
-        """
-        low, high = self.support
-        if isinstance(x, np.ndarray) and x.size and x.dtype.kind == "f":
-            least, most = float(x.min()), float(x.max())  # nan if there is one
-            if not (low <= least and most <= high and math.isfinite(most - least)):
-                raise ValueError(
-                    f"{type(self.likelihood).__name__} takes finite values from {low} to {high}, "
-                    f"got {least} to {most}"
-                )
-        return super().loss(x, *inputs, beta=beta, free_bits=free_bits)
 
     @property
     def support(self):
@@ -218,10 +219,11 @@ def require_same_size(output, x):
 
 
 def _require_floats(x, ndims, axes):
-    if x.ndim not in ndims or len(x) < 1 or x.dtype.kind != "f":
-        raise ValueError(
-            f"expected floats of shape {axes} with N >= 1, got {x.dtype} of shape {x.shape}"
-        )
+    kind = getattr(getattr(x, "dtype", None), "kind", "")  # "": a list or a tensor
+    if kind != "f" or x.ndim not in ndims or len(x) < 1:
+        got = f"{x.dtype} of shape {x.shape}" if kind else type(x).__name__
+        remedy = "" if kind == "f" else "; convert it, for example uint8 by tinyvae.data.to_float"
+        raise ValueError(f"expected floats of shape {axes} with N >= 1, got {got}{remedy}")
 
 
 def as_vectors(x, *batch):

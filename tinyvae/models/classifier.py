@@ -34,6 +34,8 @@ def cross_entropy_grad(logits, labels):
 def _one_hot(logits, labels):
     if labels.shape != logits.shape[1:]:
         raise ValueError(f"labels must be {logits.shape[1:]}, one an example, got {labels.shape}")
+    if labels.dtype.kind not in "iub":
+        raise ValueError(f"labels must be integers, got {labels.dtype}; use labels.astype(int)")
     if isinstance(labels, np.ndarray) and not ((0 <= labels) & (labels < len(logits))).all():
         raise ValueError(
             f"labels must be from 0 to {len(logits) - 1}, got {labels.min()} to {labels.max()}"

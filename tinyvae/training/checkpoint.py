@@ -4,6 +4,8 @@ An .npz of plain arrays and one JSON text, no pickle. It is written whole beside
 takes its place, so that at every moment, also after a power cut, one good checkpoint exists.
 """
 
+import csv
+import io
 import json
 import os
 from contextlib import suppress
@@ -46,6 +48,11 @@ def load_checkpoint(path):
     return arrays, about
 
 
+def arrays_under(prefix, arrays):
+    """The arrays whose names begin with `prefix`, under the rest of their names."""
+    return {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
+
+
 def write_atomically(path, write):
     """Call write(file) on a new binary file that then takes the place of `path` at once."""
     temporary = f"{path}.tmp"
@@ -65,3 +72,12 @@ def write_json(path, value):
     """Write value as indented JSON, atomically."""
     text = json.dumps(value, indent=2) + "\n"
     write_atomically(path, lambda file: file.write(text.encode()))
+
+
+def write_csv(path, rows):
+    """Write rows, dicts with the same keys, as CSV with a header, atomically."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, rows[0], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_atomically(path, lambda file: file.write(text.getvalue().encode()))

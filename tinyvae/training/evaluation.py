@@ -92,7 +92,9 @@ def importance_weighted_bound(model, x, samples, labels=None, *, seed=0, batch_s
 
 
 def _on_device(model, x):
-    return to_float(array_module(model.theta).asarray(x), model.theta.dtype)
+    x = to_float(array_module(model.theta).asarray(x), model.theta.dtype)
+    model.require_support(x)
+    return x
 
 
 def _slices(n, size):

@@ -4,8 +4,6 @@ The optimizer's state is saved with the weights, and all chance is a function of
 on one machine a resumed run ends bit for bit where an uninterrupted run ends.
 """
 
-import csv
-import io
 import math
 import platform
 import time
@@ -22,7 +20,7 @@ from tinyvae.engine.optim import SGD, Adam
 from tinyvae.engine.schedules import constant, linear_annealing
 from tinyvae.errors import UserError
 from tinyvae.rng import generator
-from tinyvae.training.checkpoint import save_checkpoint, write_atomically, write_json
+from tinyvae.training.checkpoint import arrays_under, save_checkpoint, write_csv, write_json
 from tinyvae.training.config import Config
 from tinyvae.training.diagnosis import all_finite, collapse_warning
 from tinyvae.training.evaluation import evaluate
@@ -209,13 +207,7 @@ class Trainer:
         save_checkpoint(self.folder / "checkpoint.npz", self._arrays(), about | progress)
         write_json(self.folder / "config.json", about)
         if self.history:
-            text = io.StringIO()
-            writer = csv.DictWriter(text, self.history[0], lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(self.history)
-            write_atomically(
-                self.folder / "history.csv", lambda file: file.write(text.getvalue().encode())
-            )
+            write_csv(self.folder / "history.csv", self.history)
 
     def restore(self, arrays, about):
         """Go on from load_checkpoint's result. Raises UserError if it is of another run."""
@@ -258,8 +250,3 @@ class Trainer:
         versions = {"tinyvae": tinyvae.__version__, "numpy": np.__version__}
         versions |= {xp.__name__: xp.__version__, "python": platform.python_version()}
         return about | {"versions": versions}
-
-
-def arrays_under(prefix, arrays):
-    """The arrays whose names begin with `prefix`, under the rest of their names."""
-    return {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
