@@ -1,9 +1,9 @@
 """Streams, graphs and cuBLAS of the double of CuPy.
 
-What is captured is not done but noted, and a replay does it again with the same arrays: numbers of
-Python's stay what they were, arrays are read anew. While a stream captures, the double refuses what
-CuPy and CUDA refuse (to wait, to copy from the host, CuPy's products), and what would go wrong
-unseen: memory of the default pool, which others use between two replays, and work on another stream.
+What is captured is not done but noted, and a replay does it with the same arrays: Python's numbers
+stay what they were, arrays are read anew. While a stream captures, the double refuses what CuPy and
+CUDA refuse (to wait, to copy from the host, CuPy's products), and what would go wrong unseen:
+memory of the default pool, which others use between two replays, and work on another stream.
 """
 
 import ctypes
@@ -112,7 +112,7 @@ def refuse_while_capturing(what="operation not permitted when stream is capturin
 def execute(compute, args=(), kwargs=None, writes=False):
     """compute(*args, **kwargs) of NumPy arrays; noted instead of done while a stream captures.
 
-    writes: whether it changes its arguments. Else it makes new arrays, or views, which need no note.
+    writes: whether it changes its arguments. Else it makes new arrays, or views without a note.
     """
     kwargs = kwargs or {}
     stream = Stream.capturing
@@ -216,7 +216,7 @@ class Library:
         _handles[handle].append(size)
 
     def _gemm(self, dtype, handle, flag_a, flag_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc):
-        """C = A B for matrices stored column by column: A (m, k), B (k, n), transposed by a flag."""
+        """C = A B, all stored column by column: A (m, k), B (k, n), or transposed by a flag."""
         stream, workspace = _handles[handle]
         assert stream == get_current_stream().ptr and workspace >= 1 << 20
         assert (alpha._obj.value, beta._obj.value) == (1, 0)

@@ -17,6 +17,7 @@ from tinyvae.engine.backend import array_module
 from tinyvae.errors import UserError
 from tinyvae.training import report
 from tinyvae.training.checkpoint import load_checkpoint
+from tinyvae.training.steps import Steps
 
 CALLS = 96  # of a step of the convolutional VAE as it is now; make it less, never more
 
@@ -24,6 +25,11 @@ CALLS = 96  # of a step of the convolutional VAE as it is now; make it less, nev
 @pytest.fixture
 def double(monkeypatch):
     return cupy_double.install(monkeypatch)
+
+
+def unrecorded(run):
+    run.steps.records = False
+    return run
 
 
 def counts_after_each_step(run):
@@ -40,10 +46,11 @@ def counts_after_each_step(run):
     return seen
 
 
-def test_a_step_waits_for_nothing_and_is_so_many_calls(double, folders):
-    """From the end of the second step to the end of the third: the first looks at the loss."""
-    settings = {"network": "conv", "epochs": 1}
-    _, before, after, _ = counts_after_each_step(trainer(folders(), settings, double))
+def test_a_step_waits_for_nothing_and_is_so_many_calls(double, folders, monkeypatch):
+    """From the end of the second step to the end of the third."""
+    monkeypatch.setattr(Steps, "_may_wait", lambda self, step: False)
+    run = unrecorded(trainer(folders(), {"network": "conv", "epochs": 1}, double))
+    _, before, after, _ = counts_after_each_step(run)
     assert after.syncs - before.syncs == after.downloads - before.downloads == 0
     assert after.uploads - before.uploads == 0
     names = after.names - before.names
@@ -52,20 +59,20 @@ def test_a_step_waits_for_nothing_and_is_so_many_calls(double, folders):
 
 def test_an_epoch_uploads_order_and_noise_and_downloads_the_losses(double, folders, monkeypatch):
     """And it asks once whether the weights are finite. The images went up in the first epoch."""
-    run = trainer(folders(), {"epochs": 2}, double)
+    monkeypatch.setattr(Steps, "_may_wait", lambda self, step: False)
+    run = unrecorded(trainer(folders(), {"epochs": 2}, double))
     monkeypatch.setattr(run, "_end_epoch", lambda *_: None)  # the evaluation
     run._run_epoch(Event())
-    monkeypatch.setattr(run, "_look", lambda step: False)
     with counted() as counts:
         run._run_epoch(Event())
     assert run.finished
-    assert (counts.uploads, counts.downloads, counts.syncs) == (2, 2, 2)
+    assert (counts.uploads, counts.downloads, counts.syncs) == (2, 3, 3)
 
 
 def test_images_are_bytes_on_the_device(double, folders):
     run = trainer(folders(), {"epochs": 1}, double)
     run.fit()
-    for images in (run.x_train, run.x_test):
+    for images in (run.feed.x, run.x_test):
         assert isinstance(images, double.ndarray) and images.dtype == np.uint8
 
 
@@ -91,7 +98,7 @@ def test_a_run_is_the_run_on_the_host_bit_for_bit(double, folders, monkeypatch, 
 
 def test_metrics_and_figures_of_a_run_on_the_device(double, folders, monkeypatch):
     """The figures on both; the variance of codes is summed in another order."""
-    monkeypatch.setattr(report, "LIKELIHOOD_SAMPLES", 12)
+    monkeypatch.setattr(report, "BOUND_SAMPLES", 12)
     metrics, figures = [], []
     for xp in (np, double):
         run = trainer(folders(), {"epochs": 1}, xp)

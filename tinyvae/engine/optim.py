@@ -41,7 +41,7 @@ class Optimizer:
         self._update(run, *(scalars or self.scalars(int(self.state["step"]))))
 
     def scalars(self, t):
-        """The numbers that step t, counted from 1, takes beside theta, the gradient and the state."""
+        """The numbers of step t, counted from 1, that are the same for all parameters."""
         raise NotImplementedError
 
     def _each_block(self, run, update, *state):

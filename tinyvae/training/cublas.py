@@ -5,6 +5,7 @@ does not. So this file calls cuBLAS itself.
 """
 
 import ctypes
+from functools import lru_cache
 
 import numpy as np
 
@@ -14,16 +15,22 @@ GEMM = [POINTER, *[INT] * 5, POINTER, POINTER, INT, POINTER, INT, POINTER, POINT
 KINDS = {"f": ("cublasSgemm_v2", ctypes.c_float), "d": ("cublasDgemm_v2", ctypes.c_double)}
 
 
-class Cublas:
-    """cublas(a, b, out) computes the product a @ b of matrices on the GPU, in the given stream."""
+@lru_cache
+def cublas_of(cupy):
+    """The Cublas of this process."""
+    return Cublas(cupy)
 
-    def __init__(self, cupy, stream):
-        self.cupy = cupy
+
+class Cublas:
+    """cublas(a, b, out) computes the product a @ b of matrices on the GPU, in its `stream`."""
+
+    def __init__(self, cupy):
+        self.cupy, self.stream = cupy, cupy.cuda.Stream(non_blocking=True)
         # CuPy's module depends on the cuBLAS that CuPy uses, so its functions are found there.
         self.library = ctypes.CDLL(cupy.cuda.cublas.__file__)
         self.handle = POINTER(cupy.cuda.cublas.create())
         self.workspace = cupy.empty(WORKSPACE, dtype=np.uint8)
-        self._call("cublasSetStream_v2", POINTER(stream.ptr))
+        self._call("cublasSetStream_v2", POINTER(self.stream.ptr))
         # To set the stream gives up the workspace, so the workspace comes second.
         place = POINTER(self.workspace.data.ptr)
         self._call("cublasSetWorkspace_v2", place, ctypes.c_size_t(WORKSPACE))

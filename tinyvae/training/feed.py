@@ -28,7 +28,8 @@ class Feed:
         self._upload(epoch)
         config, n = self.config, len(self.data.x_train)
         order = np.zeros((self.steps_per_epoch, config.batch_size), dtype=np.int64)
-        for row, index in zip(order, minibatches(n, config.batch_size, config.seed, epoch), strict=True):
+        batches = minibatches(n, config.batch_size, config.seed, epoch)
+        for row, index in zip(order, batches, strict=True):
             row[: len(index)] = index
         self.order = self._on_device(self.order, order)
         if self.model.noise_dim:

@@ -112,4 +112,4 @@ class Steps:
         (step, then), now = self._looked, time.perf_counter()
         steps = (self.trainer.step - step) * LOOK_EVERY / (now - then)
         self._looked = self.trainer.step, now
-        self._next_look = self.trainer.step + max(1, int(steps))
+        self._next_look = self.trainer.step - 1 + max(1, int(steps))

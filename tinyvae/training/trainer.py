@@ -27,7 +27,7 @@ from tinyvae.training.evaluation import evaluate
 from tinyvae.training.feed import Feed
 from tinyvae.training.interrupt import interrupt_flag
 from tinyvae.training.parallel import DataParallel, Threads, default_threads
-from tinyvae.training.steps import Diverged, Steps
+from tinyvae.training.steps import Steps
 
 OPTIMIZERS = {"adam": Adam, "sgd": SGD}
 # A row of history is measured on one test example for every 40 training examples, and on one
