@@ -19,9 +19,10 @@ import cupy_counts
 import cupy_graphs
 import numpy as np
 from cupy_counts import note_call
+from cupy_fuse import COMPARISONS, Placeholder, give_operators, run_fused, trace
 from cupy_graphs import arrays_in, execute, refuse_while_capturing, unwritten
 
-from tinyvae.engine.backend import KERNELS
+from tinyvae.engine import convolution
 
 NAMES = json.loads(Path(__file__).with_name("cupy_names.json").read_text("utf-8"))
 UFUNC = "*args, out=0, dtype=0, casting=0"  # no where, no order, no subok
@@ -32,14 +33,9 @@ IN_PLACE = {"copyto", "fill", "partition", "put", "sort"}
 WAITING = {"argwhere", "bincount", "compress", "extract", "flatnonzero", "nonzero", "unique"}
 WAITING |= {"intersect1d", "setdiff1d", "setxor1d", "union1d", "unique_all", "unique_counts"}
 TRUTHS = {"allclose", "array_equal", "array_equiv"}  # no answers of Python's, as in NumPy
+FUSED = {*NAMES["ufuncs"], "clip"} - {"matmul"}  # what a fused formula may call
 KINDS = "?bBhHiIlLqQefdFD"  # of numbers that a device has
 
-ARITHMETIC = {"add": "add", "sub": "subtract", "mul": "multiply", "truediv": "divide"}
-ARITHMETIC |= {"floordiv": "floor_divide", "mod": "remainder", "pow": "power", "matmul": "matmul"}
-ARITHMETIC |= {"and": "bitwise_and", "or": "bitwise_or", "xor": "bitwise_xor"}
-COMPARISONS = {"lt": "less", "le": "less_equal", "gt": "greater", "ge": "greater_equal"}
-COMPARISONS |= {"eq": "equal", "ne": "not_equal"}
-UNARY = {"neg": "negative", "abs": "absolute", "invert": "invert"}
 CONVERSIONS = ("float", "int", "complex", "bool", "repr")
 
 
@@ -150,32 +146,12 @@ def _view(name):
     return property(lambda self: ndarray(getattr(self._host, name)))
 
 
-def _operator(name):
-    return lambda self, *other: getattr(cupy, name)(self, *other)
-
-
-def _reflected(name):
-    return lambda self, other: getattr(cupy, name)(other, self)
-
-
-def _in_place(name):
-    return lambda self, other: getattr(cupy, name)(self, other, out=self)
-
-
 for name in ("shape", "ndim", "size", "dtype", "itemsize", "nbytes", "strides", "flags"):
     setattr(ndarray, name, _property(name))
 for name in ("item", "tolist", "tobytes", *(f"__{x}__" for x in CONVERSIONS)):
     setattr(ndarray, name, _of_host(name))
 for name in ("T", "real", "imag"):
     setattr(ndarray, name, _view(name))
-for operator, name in ARITHMETIC.items():
-    setattr(ndarray, f"__{operator}__", _operator(name))
-    setattr(ndarray, f"__r{operator}__", _reflected(name))
-    if operator != "matmul":
-        setattr(ndarray, f"__i{operator}__", _in_place(name))
-for operator, name in (COMPARISONS | UNARY).items():
-    setattr(ndarray, f"__{operator}__", _operator(name))
-ndarray.__hash__ = None
 
 
 class Namespace(ModuleType):
@@ -192,6 +168,10 @@ class Namespace(ModuleType):
             raise AttributeError(f"module 'cupy' has no attribute {name!r}")
 
         def function(*args, **kwargs):
+            if any(isinstance(x, Placeholder) for x in args):
+                if name not in FUSED:
+                    raise TypeError(f"cupy.{name} is not supported in a fused formula")
+                return trace(getattr(np, name), args, kwargs)
             return _call(name, getattr(np, name), parameters, args, kwargs)
 
         return function
@@ -201,52 +181,49 @@ class CUDARuntimeError(RuntimeError):
     """As CuPy raises it where there is no driver or device."""
 
 
+class Fusion:
+    """A formula fused by cupy.fuse: a single call."""
+
+    def __init__(self, formula):
+        self.formula = formula
+
+    def __call__(self, *args):
+        if any(isinstance(x, Placeholder) for x in args):  # one fused formula in another
+            return self.formula(*args)
+        for x in args:
+            if not isinstance(x, ndarray | int | float):
+                raise TypeError(f"Invalid argument type for {self.formula.__name__!r}: {type(x)}")
+        note_call(self.formula.__name__.strip("_"))
+        return _to_device(execute(run_fused, (self.formula, _to_host(args)), writes=True))
+
+
 class ElementwiseKernel:
-    """A kernel of tinyvae.engine.backend.fused: the function that it stands for, as a single call.
+    """A kernel of tinyvae.engine.cuda: the function that it stands for, as a single call.
 
     tests/test_kernels.py tells whether the operation in CUDA C++ computes the same.
     """
 
     def __init__(self, inputs, outputs, operation, name):
-        self.name, self.kernel = name, KERNELS[name]
-        assert (inputs, outputs, operation) == self.kernel[1:]
-        self.inputs, self.outputs = (declared(text) for text in (inputs, outputs))
+        self.name = name
+        self.function = getattr(convolution, f"_{name}").__wrapped__
 
-    def __call__(self, *args):
-        given = args[len(self.inputs) :]
-        if len(args) < len(self.inputs) or len(given) not in (0, len(self.outputs)):
-            raise TypeError(f"Wrong number of arguments for {self.name!r}")
-        if not all(isinstance(x, ndarray) for x in given):
-            raise TypeError("Output arguments type must be cupy.ndarray")
-        dtypes, shapes = {}, []  # dtypes of the letters that stand for a type
-        for (raw, kind, parameter), x in zip(self.inputs + self.outputs, args, strict=False):
-            if isinstance(x, np.ndarray | np.generic | list):
-                raise TypeError(f"Unsupported type {type(x)}")
-            if isinstance(x, ndarray):
-                if x.dtype != (dtypes.setdefault(kind, x.dtype) if len(kind) == 1 else kind):
-                    raise TypeError(f"Type is mismatched: {parameter} of {self.name} is {x.dtype}")
-                if not raw:
-                    shapes.append(x.shape)
-        shape = np.broadcast_shapes(*shapes)
-        if any(x.shape != shape for x in given):
-            raise ValueError("Out shape is mismatched")
+    def __call__(self, source, *integers_and_result):
+        *integers, result = integers_and_result
+        if not (isinstance(source, ndarray) and isinstance(result, ndarray)):
+            raise TypeError(f"Unsupported type {type(source)} or {type(result)}")
+        if source.dtype != result.dtype:
+            raise TypeError(f"Type is mismatched: {source.dtype} and {result.dtype}")
+        assert all(type(x) is int for x in integers)
         note_call(self.name)
-        with np.errstate(all="ignore"):
-            result = execute(
-                self.kernel.function, tuple(_to_host(x) for x in args), writes=bool(given)
-            )
-        if given:
-            return given[0] if len(given) == 1 else given
-        return _to_device(result)
-
-
-def declared(text):
-    """[(raw, type, name)] of "raw T x, int32 N"."""
-    return [(item.split()[0] == "raw", *item.split()[-2:]) for item in text.split(",")]
+        execute(self.function, (_to_host(source), *integers, _to_host(result)), writes=True)
 
 
 cupy = Namespace("cupy", __doc__)
 cupy.ElementwiseKernel = ElementwiseKernel
+cupy.fuse = Fusion
+for kind in (ndarray, Placeholder):
+    give_operators(kind, cupy)
+    kind.__module__ = "cupy"
 cupy.__version__ = NAMES["version"]
 cupy.ndarray = ndarray
 cupy.cuda = SimpleNamespace(

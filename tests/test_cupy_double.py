@@ -2,6 +2,7 @@
 
 import json
 import operator
+import subprocess
 import sys
 
 import numpy as np
@@ -10,7 +11,8 @@ from cupy_counts import counted
 from cupy_double import NAMES, cupy
 from cupy_names import FILE, names
 
-from tinyvae.engine.backend import KERNELS, array_module, get_backend, to_host
+from tinyvae.engine import cuda
+from tinyvae.engine.backend import array_module, get_backend, to_host
 
 HOST = np.arange(12, dtype=np.float32).reshape(3, 4) - 5
 
@@ -26,6 +28,25 @@ def test_the_list_is_that_of_the_real_cupy():
     if listed["version"] != real.__version__:
         pytest.skip(f"the list is of CuPy {listed['version']}, here is {real.__version__}")
     assert names(real) == listed
+
+
+@pytest.mark.parametrize("users, accelerators", [(None, "[]"), ("cub", "[1]")])
+def test_the_real_cupy_has_no_cub_unless_the_user_chose(monkeypatch, users, accelerators):
+    """In a process of its own, because CuPy reads the variable once."""
+    pytest.importorskip("cupy")
+    monkeypatch.delenv("CUPY_ACCELERATORS", raising=False)
+    if users:
+        monkeypatch.setenv("CUPY_ACCELERATORS", users)
+    code = """from tinyvae import get_backend
+from tinyvae.errors import UserError
+try:
+    get_backend("cupy")
+except UserError:  # without a GPU, but CuPy is imported
+    pass
+import cupy
+print(cupy._core.get_reduction_accelerators())"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == accelerators
 
 
 def test_it_serves_as_the_backend_cupy(monkeypatch, x):
@@ -413,34 +434,81 @@ def test_the_double_is_not_an_array_of_numpy(x):
 # Kernels
 
 
-def kernel(name):
-    _, inputs, outputs, operation = KERNELS[name]
-    return cupy.ElementwiseKernel(inputs, outputs, operation, name)
+def test_a_fused_formula_is_one_call_and_makes_new_arrays_or_writes_into_given_ones(x):
+    def formula(x, y):
+        return x, cupy.exp(x) - cupy.clip(y, 0, 1)
 
+    def in_place(x, y, out):
+        out *= x
+        cupy.add(out, y, out=out)
 
-def test_a_kernel_is_one_call_and_makes_its_output_or_overwrites_it(x):
     y = cupy.ones((3, 1), dtype=np.float32)
     with counted() as counts:
-        result = kernel("relu_backward")(x, y, x)
-    assert result is x and counts.names == {"relu_backward": 1}
+        same, result = cupy.fuse(formula)(x, y)
+    assert counts.names == {"formula": 1} and same is not x and same.tolist() == x.tolist()
+    assert result.tolist() == (np.exp(HOST) - 1).tolist() and result.dtype == np.float32
+    same[...] = 0
     np.testing.assert_array_equal(x.get(), HOST)
-    zeros = cupy.zeros((2, 3))
+    assert cupy.fuse(in_place)(x, 0.5, x) is None
+    np.testing.assert_array_equal(x.get(), HOST * HOST + 0.5)
+
+
+def test_results_of_a_fused_formula_are_as_large_as_its_loop(x):
+    whole, column = cupy.fuse(lambda x, y: (x, y))(x, x[:, :1])
+    assert whole.shape == column.shape == (3, 4)
+
+
+def test_one_fused_formula_calls_another(x):
+    @cupy.fuse
+    def inner(x):
+        return x + 1
+
+    def outer(x):
+        return 2 * inner(x)
+
     with counted() as counts:
-        half = kernel("sigmoid")(zeros)
-    assert isinstance(half, cupy.ndarray) and counts.names == {"sigmoid": 1}
-    np.testing.assert_array_equal(half.get(), np.full((2, 3), 0.5))
+        assert cupy.fuse(outer)(x).tolist() == (2 * (HOST + 1)).tolist()
+    assert counts.names == {"outer": 1}
+
+
+@pytest.mark.parametrize(
+    "formula",
+    [
+        lambda x: np.exp(x),
+        lambda x: x + HOST,
+        lambda x: x + cupy.asarray(HOST),
+        lambda x: np.float32(2) * x,
+        lambda x: x if x > 0 else -x,
+        lambda x: float(x),
+        lambda x: x.shape,
+        lambda x: x[0],
+        lambda x: x.__setitem__(0, 1),
+        lambda x: x.reshape(-1),
+        lambda x: x @ x,
+        lambda x: cupy.concatenate([x, x]),
+        lambda x: cupy.take(x, 0),
+        lambda x: cupy.empty_like(x),
+        lambda x: cupy.exp(x, dtype=np.float64),
+    ],
+)
+def test_what_a_fused_formula_cannot_do(x, formula):
+    with pytest.raises((TypeError, AttributeError, ValueError)):
+        cupy.fuse(formula)(x)
+
+
+def test_what_cannot_be_given_to_a_fused_formula(x):
+    add = cupy.fuse(lambda x, y: x + y)
+    for other in (HOST, np.float32(1), [1.0]):
+        with pytest.raises(TypeError, match="Invalid argument type"):
+            add(x, other)
+    with pytest.raises(TypeError):
+        add(x, y=x)
 
 
 def test_what_a_kernel_refuses(x):
-    """Arrays of the host, of another type or shape, and too few of them."""
-    backward, y = kernel("relu_backward"), cupy.ones((3, 1), dtype=np.float32)
+    """An array of the host, or of another type."""
+    kernel = cuda.gather(cupy)
     with pytest.raises(TypeError, match="Unsupported type"):
-        backward(x, HOST[:, :1], x)
+        kernel(HOST, *[1] * 11, x)
     with pytest.raises(TypeError, match="Type is mismatched"):
-        backward(x, cupy.ones((3, 1)), x)
-    with pytest.raises(TypeError, match="Wrong number of arguments"):
-        backward(x)
-    with pytest.raises(TypeError, match="Output arguments"):
-        backward(x, y, 1.0)
-    with pytest.raises(ValueError, match="Out shape is mismatched"):
-        backward(x, y, cupy.ones((3, 5), dtype=np.float32)[:, :1])
+        kernel(x, *[1] * 11, cupy.ones((3, 4)))

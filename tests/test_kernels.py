@@ -1,29 +1,48 @@
-"""The fused kernels: what their CUDA C++ computes is what their NumPy function computes.
+"""What runs on a GPU in place of NumPy's formulas computes what they compute.
 
-Without a GPU the C++ is compiled for the host, if there is a compiler; NVIDIA's own compiler, which
-needs no driver, takes it where it is installed; and on a device the kernels run.
+On a device, or on its double, the kernels run. Without a GPU their C++ is compiled for the host;
+of a fused formula it is what cupy.fuse makes of it, which needs CuPy but no GPU. NVIDIA's own
+compiler, which needs no GPU either, takes it where it is installed.
 """
 
 import ctypes
+import inspect
+import json
+import math
 import re
 import shutil
 import subprocess
-from functools import lru_cache
+from itertools import zip_longest
+from types import SimpleNamespace
+from typing import NamedTuple
 
 import numpy as np
 import pytest
-from cupy_double import declared
+from cupy_names import FILE
 
 from tinyvae import to_host
-from tinyvae.engine.backend import KERNELS, _compiled, array_module
+from tinyvae.engine import activations, convolution, cuda, gaussian, likelihoods, optim
+from tinyvae.engine.backend import array_module
 from tinyvae.engine.convolution import positions
 
-C = {np.float32: "float", np.float64: "double", "int32": "int", "float64": "double"}
+MODULES = (activations, convolution, gaussian, likelihoods, optim)
+KERNELS = {  # all functions that something else replaces on a GPU
+    name: function
+    for module in MODULES
+    for name, function in vars(module).items()
+    if inspect.isfunction(function)
+    and function.__module__ == module.__name__
+    and hasattr(function, "__wrapped__")
+}
+KERNELS["_adam_recorded"] = optim._adam  # its scalars lie on the device: training/recorded.py
+IN_CUDA = {"_gather": cuda.gather, "_scatter": cuda.scatter}
+C = {np.float32: "float", np.float64: "double"}
+NUMPY = {"float": "f4", "double": "f8", "int": "i4"}
 COMPILER = shutil.which("c++")
-DTYPES = [np.float32, np.float64]
+needs_compiler = pytest.mark.skipif(COMPILER is None, reason="needs a C++ compiler")
 pytestmark = pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
 each_kernel = pytest.mark.parametrize("name", KERNELS)
-each_dtype = pytest.mark.parametrize("dtype", DTYPES)
+each_dtype = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 
 
 def normal(*shape):
@@ -31,7 +50,7 @@ def normal(*shape):
 
 
 def special(*shape):
-    """Also numbers that are none, which no kernel may hide."""
+    """Also NaN and infinity, which no kernel may hide."""
     numbers = normal(*shape)
     numbers.flat[:4] = np.nan, np.inf, -np.inf, 0
     return numbers
@@ -49,132 +68,201 @@ def geometry():
 
 
 def arguments():
-    """Of each kernel: its inputs, and its outputs as they are before; scalars are floats."""
     image, numbers, places = geometry()
     logits = np.concatenate([normal(16, 3, 4), 60 * normal(3, 3, 4), special(1, 3, 4)])  # tails
     x = np.random.default_rng(0).random((20, 1, 4))
-    grad, theta, moments = normal(33), normal(33), (normal(33), normal(33) ** 2)
+    mu, logvar = normal(3, 1, 5), normal(3, 1, 4)[..., :1]  # (3, 1, 1)
+    adam = normal(33), 0.9, 0.999, normal(33), normal(33), normal(33) ** 2
+    four = normal(4, 5), 3 * normal(4, 5), normal(5, 4).T, normal(4, 1)
     return {
-        "relu_backward": ([special(6, 5), normal(6, 5).clip(0)], [empty(6, 5)]),
-        "sigmoid": ([60 * special(9, 7)], [empty(9, 7)]),
-        "gather": ([normal(*image), *numbers], [empty(*places)]),
-        "scatter": ([normal(*places), *numbers], [empty(*image)]),
-        "reparameterize": ([normal(3, 1, 5), normal(3, 1, 5), normal(3, 2, 5)], [empty(3, 2, 5)]),
-        "reparameterize_dlogvar": (
-            [normal(3, 2, 5), normal(3, 1, 5), normal(2, 5)],
-            [empty(3, 2, 5)],
-        ),
-        "kl_to_standard": ([normal(4, 5), 3 * normal(4, 5)], [empty(4, 5)]),
-        "kl_dlogvar": ([3 * normal(4, 5)], [empty(4, 5)]),
-        "bernoulli_log_prob": ([x, logits], [empty(20, 3, 4)]),
-        "bernoulli_backward": ([x, logits, -0.125], [empty(20, 3, 4)]),
-        "adam": ([grad, 0.9, 0.999, 0.01, 1e-7], [theta, *moments]),
+        "_relu_backward": [special(6, 5), normal(6, 5).clip(0), empty(6, 5)],
+        "sigmoid": [60 * special(9, 7)],
+        "_gather": [normal(*image), *numbers, empty(*places)],
+        "_scatter": [normal(*places), *numbers, empty(*image)],
+        "reparameterize": [mu, logvar, normal(3, 2, 5)],
+        "reparameterize_backward": [normal(3, 2, 5), logvar, normal(2, 5)],
+        "kl_to_standard": four[:2],
+        "kl_to_standard_grad": four[:2],
+        "kl_divergence": four,
+        "kl_divergence_grad": four,
+        "log_density": [normal(3, 2, 5), mu, logvar],
+        "log_density_grad": [normal(3, 2, 5), mu, logvar],
+        "_bernoulli_log_prob": [x, logits],
+        "_bernoulli_backward": [x, logits, -0.125],
+        "_adam": [*adam[:3], 0.01, 1e-7, *adam[3:]],
+        "_adam_recorded": [*adam[:3], np.array([0.01]), np.array([1e-7]), *adam[3:]],
     }
 
 
 def typed(name, dtype):
-    """The arguments of a kernel as arrays of this dtype, new ones."""
-    return [
-        [x.astype(dtype) if isinstance(x, np.ndarray) else x for x in part]
-        for part in arguments()[name]
-    ]
+    """New arguments of a kernel; the arrays have this dtype."""
+    return [x.astype(dtype) if isinstance(x, np.ndarray) else x for x in arguments()[name]]
 
 
-def run(name, kernel, inputs, outputs):
-    """The outputs of a kernel, or of its function: given and overwritten, or returned."""
-    if KERNELS[name].function.__code__.co_argcount == len(inputs):  # it makes its output
-        return [kernel(*inputs)]
-    kernel(*inputs, *outputs)
-    return outputs
+def computed(function, given):
+    """All arrays among the arguments after the call, then what was returned."""
+    returned = function(*given)
+    returned = returned if isinstance(returned, tuple) else (returned,)
+    return [x for x in (*given, *returned) if hasattr(x, "dtype")]
 
 
 def by_numpy(name, dtype):
-    return run(name, KERNELS[name].function, *typed(name, dtype))
+    return computed(KERNELS[name].__wrapped__, typed(name, dtype))
+
+
+def assert_close(results, expected, dtype):
+    rtol = 1e-5 if dtype == np.float32 else 1e-12
+    for mine, right in zip(results, expected, strict=True):
+        assert mine.dtype == dtype
+        right = np.broadcast_to(right, mine.shape)  # a kernel's results are as large as its loop
+        np.testing.assert_allclose(mine, right, rtol=rtol, atol=rtol)
 
 
 def test_every_kernel_is_tested():
     assert arguments().keys() == KERNELS.keys()
 
 
-@lru_cache
-def library(folder, dtype):
-    """All kernels as functions of the host: loops over i around their operations."""
-    source = [
-        # CUDA's max and min of floats are fmax and fmin, which prefer a number to a NaN
-        "#include <cmath>\nusing namespace std;\n#define max fmax\n#define min fmin",
-        f"typedef {C[dtype]} T;",
-    ]
-    for name, kernel in KERNELS.items():
-        inputs, outputs = declared(kernel.inputs), declared(kernel.outputs)
-        given = [f"const {C.get(kind, 'T')}* _{x}" for _, kind, x in inputs]
-        given += [f"T* _{x}" for _, _, x in outputs]
-        here = [
-            f"const {C.get(kind, 'T')}* {x} = _{x};"
-            if raw
-            else f"const {C.get(kind, 'T')}& {x} = _{x}[i];"
-            for raw, kind, x in inputs
-        ]
-        here += [f"T& {x} = _{x}[i];" for _, _, x in outputs]
-        source.append(
-            f'extern "C" void {name}(long _size, {", ".join(given)}) {{\n'
-            f"for (long i = 0; i < _size; ++i) {{ {' '.join(here)}\n{kernel.operation};\n}} }}"
+@each_dtype
+@each_kernel
+def test_on_the_device(xp, name, dtype):
+    """On the double that is the formula again; on a device it is the kernel."""
+    given = [xp.asarray(x) if isinstance(x, np.ndarray) else x for x in typed(name, dtype)]
+    results = computed(KERNELS[name], given)
+    assert {array_module(x) for x in results} == {xp}
+    assert_close([to_host(x) for x in results], by_numpy(name, dtype), dtype)
+
+
+# The C++ without a GPU.
+
+
+class Kernel(NamedTuple):
+    """What an ElementwiseKernel is made of: its parameters are (C type, name, raw, written)."""
+
+    parameters: list
+    operation: str
+    preamble: str = ""
+
+    def source(self, kind, name):
+        """A C++ function of this kind that runs the operation for every element."""
+        given = ", ".join(f"{c_type}* _{x}" for c_type, x, *_ in self.parameters)
+        here = "".join(
+            f"{c_type}* {x} = _{x}; " if raw else f"{c_type}& {x} = _{x}[i]; "
+            for c_type, x, raw, _ in self.parameters
         )
-    path = folder / f"{C[dtype]}.cpp"
-    path.write_text("\n".join(source))
+        preamble = self.preamble.replace("#include", "//").replace("__device__", "static DEVICE")
+        return (
+            f"namespace of_{name} {{ {preamble}\n"
+            f'extern "C" {kind} {name}(long long _size, {given}) {{\n'
+            f"for (ptrdiff_t i = 0; i < _size; ++i) {{ {here}\n{self.operation};\n}} }} }}\n"
+        )
+
+
+def in_cuda(name, number="float"):
+    """A kernel of tinyvae.engine.cuda."""
+    texts = SimpleNamespace(ElementwiseKernel=lambda *texts: texts)
+    inputs, outputs, operation, _ = IN_CUDA[name](texts)
+    words = [item.split() for item in f"{inputs}, {outputs}".split(", ")]
+    types = {"T": number, "int32": "int"}
+    parameters = [(types[w[-2]], w[-1], w[0] == "raw", w == words[-1]) for w in words]
+    return Kernel(parameters, operation, f"typedef {number} T;")
+
+
+def traced(name, dtype):
+    """What cupy.fuse makes of a formula. Its arrays have no memory: nothing is launched."""
+    cupy = pytest.importorskip("cupy")
+    if cupy.__version__ != json.loads(FILE.read_text("utf-8"))["version"]:
+        pytest.skip("reads what is private in another version of CuPy")
+    from cupy._core import fusion
+
+    memory = cupy.cuda.MemoryPointer(cupy.cuda.UnownedMemory(8, 1 << 20, None, 0), 0)
+    given = [
+        cupy.ndarray(x.shape, dtype, memory) if isinstance(x, np.ndarray) else x
+        for x in typed(name, dtype)
+    ]
+    history, local = fusion._FusionHistory(), fusion._thread_local
+    local.history, local.is_old_fusing = history, True
+    try:
+        made, _ = history.get_fusion(KERNELS[name].__wrapped__, given, name)
+    finally:
+        local.history, local.is_old_fusing = None, False
+    parameters = [(p.ctype, p.name, False, not p.is_const) for p in made.in_params]
+    parameters += [(p.ctype, p.name, False, True) for p in made.out_params]
+    return Kernel(parameters, made.operation, made.preamble)
+
+
+def kernel(name, dtype):
+    return in_cuda(name, C[dtype]) if name in IN_CUDA else traced(name, dtype)
+
+
+def compiled(folder, source):
+    path = folder / "kernel.cpp"
+    path.write_text(
+        "#include <cmath>\n#include <cstddef>\nusing namespace std;\n"
+        f"#define DEVICE\n#define CUDART_INF INFINITY\n{source}"
+    )
     # no contraction to fused multiply-adds: NumPy rounds twice
     command = [COMPILER, "-O1", "-ffp-contract=off", "-shared", "-fPIC", "-o", f"{path}.so", path]
     subprocess.run(command, check=True)
     return ctypes.CDLL(f"{path}.so")
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("kernels")
-
-
-@pytest.mark.skipif(COMPILER is None, reason="needs a C++ compiler")
+@needs_compiler
 @each_dtype
 @each_kernel
-def test_the_operation_computes_what_the_function_does(folder, name, dtype):
-    inputs, outputs = typed(name, dtype)
-    shape = outputs[0].shape
+def test_the_cpp_computes_what_numpy_does(tmp_path, name, dtype):
+    made, given = kernel(name, dtype), typed(name, dtype)
+    looped = zip(made.parameters, given, strict=False)
+    shape = np.broadcast_shapes(*(np.shape(x) for (_, _, raw, _), x in looped if not raw))
     arrays = []
-    for (raw, kind, _), x in zip(declared(KERNELS[name].inputs), inputs, strict=True):
-        x = np.asarray(x, np.int32 if kind == "int32" else dtype)
-        arrays.append(np.ascontiguousarray(x if raw else np.broadcast_to(x, shape)))
-    pointers = [ctypes.c_void_p(x.ctypes.data) for x in (*arrays, *outputs)]
-    getattr(library(folder, dtype), name)(ctypes.c_long(outputs[0].size), *pointers)
-    for mine, expected in zip(outputs, by_numpy(name, dtype), strict=True):
-        rtol = 1e-5 if dtype == np.float32 else 1e-13
-        np.testing.assert_allclose(mine, expected, rtol=rtol, atol=rtol)
+    for (c_type, _, raw, _), x in zip_longest(made.parameters, given, fillvalue=empty(*shape)):
+        x = np.asarray(x, np.dtype(NUMPY[c_type]))
+        arrays.append(np.array(x if raw else np.broadcast_to(x, shape), order="C"))
+    function = getattr(compiled(tmp_path, made.source("void", name)), name)
+    size = ctypes.c_longlong(int(np.prod(shape)))
+    function(size, *(ctypes.c_void_p(x.ctypes.data) for x in arrays))
+    changed = [x for (*_, written), x in zip(made.parameters, arrays, strict=True) if written]
+    expected = by_numpy(name, dtype)
+    assert_close(changed, expected[len(expected) - len(changed) :], dtype)
+
+
+@needs_compiler
+@pytest.mark.parametrize("name", IN_CUDA)
+def test_indices_of_large_arrays_do_not_overflow(tmp_path, name):
+    """Half a million codes: both arrays of the decoder's first transposed convolution are large."""
+    c, n, kernel, stride, padding = 32, 500_000, (3, 3), (2, 2), (1, 1)
+    places = positions((14, 14), kernel, stride, padding)
+    image, patches = c * 14 * 14 * n, c * 3 * 3 * math.prod(places) * n
+    assert min(image, patches) > 2**31
+    read, written = (image, patches) if name == "_gather" else (patches, image)
+    made = in_cuda(name)
+    source, *integers, result = (x for _, x, *_ in made.parameters)
+    function = getattr(
+        compiled(
+            tmp_path,
+            f"""
+            struct Indices {{  // in place of the array that is read
+              ptrdiff_t last;
+              float operator[](ptrdiff_t k) {{ last = k; return 0; }}
+            }};
+            extern "C" long long {name}(long long i, {", ".join(f"int {x}" for x in integers)}) {{
+              typedef float T; T {result}; Indices {source};
+              {made.operation};
+              return {source}.last;
+            }}""",
+        ),
+        name,
+    )
+    function.restype = ctypes.c_longlong
+    last = function(ctypes.c_longlong(written - 1), 14, 14, n, *kernel, *stride, *padding, *places)
+    assert last == read - 1
 
 
 @each_dtype
-@each_kernel
-def test_the_function_makes_or_overwrites_the_outputs(name, dtype):
-    """As the kernel does: whatever was in them, and with the type of the inputs."""
-    results = by_numpy(name, dtype)
-    assert all(
-        x.dtype == dtype and x.shape == y.shape
-        for x, y in zip(results, typed(name, dtype)[1], strict=True)
-    )
-
-
-@pytest.mark.parametrize("dtype", ["float", "double"])
 def test_nvidias_compiler_takes_all_of_them(dtype):
     nvrtc = pytest.importorskip("cupy_backends.cuda.libs.nvrtc")
-    source = [f"typedef {dtype} T;"]
-    for name, kernel in KERNELS.items():
-        given = [
-            f"const {C.get(kind, 'T')} {'*' * raw}{x}" for raw, kind, x in declared(kernel.inputs)
-        ]
-        given += [f"T* _{x}" for _, _, x in declared(kernel.outputs)]
-        here = "".join(f"T& {x} = _{x}[i];" for _, _, x in declared(kernel.outputs))
-        source.append(
-            f'extern "C" __global__ void {name}({", ".join(given)}) '
-            f"{{ ptrdiff_t i = threadIdx.x; {here}\n{kernel.operation};\n}}"
-        )
-    program = nvrtc.createProgram("\n".join(source).replace("ptrdiff_t", "long"), "all.cu", [], [])
+    source = "".join(kernel(name, dtype).source("__global__ void", name) for name in KERNELS)
+    define = "#define DEVICE __device__\n#define CUDART_INF (1 / 0.0)\ntypedef long ptrdiff_t;\n"
+    program = nvrtc.createProgram(define + source, "all.cu", [], [])
     try:
         nvrtc.compileProgram(program, ["--gpu-architecture=compute_80", "-std=c++17"])
     except RuntimeError as error:
@@ -183,20 +271,3 @@ def test_nvidias_compiler_takes_all_of_them(dtype):
         pytest.fail(nvrtc.getProgramLog(program))
     code = nvrtc.getPTX(program)
     assert all(re.search(rf"\.entry {name}\b".encode(), code) for name in KERNELS)
-
-
-@each_dtype
-@each_kernel
-def test_a_kernel_on_the_device(xp, name, dtype):
-    """On the double that is the function again; on a device it is the kernel."""
-    if xp is np:
-        pytest.skip("needs a device or its double")
-    on_device = [
-        [xp.asarray(x) if isinstance(x, np.ndarray) else x for x in part]
-        for part in typed(name, dtype)
-    ]
-    results = run(name, _compiled(xp, name), *on_device)
-    assert {array_module(x) for x in results} == {xp}
-    for mine, expected in zip(results, by_numpy(name, dtype), strict=True):
-        rtol = 1e-5 if dtype == np.float32 else 1e-12
-        np.testing.assert_allclose(to_host(mine), expected, rtol=rtol, atol=rtol)

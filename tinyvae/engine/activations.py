@@ -5,8 +5,6 @@ Each stores its output y, because its derivative is a simple expression in y.
 
 import math
 
-import numpy as np
-
 from tinyvae.engine.backend import array_module, fused
 from tinyvae.engine.module import Layer
 
@@ -29,7 +27,9 @@ class ReLU(Layer):
     def backward(self, dy):
         y = self._consume("_y")
         self._require_gradient(dy, y.shape)
-        return _relu_backward(dy, y, dy) if self.inplace else _relu_backward(dy, y)
+        dx = dy if self.inplace else array_module(dy).empty_like(dy)
+        _relu_backward(dy, y, dx)
+        return dx
 
 
 class Sigmoid(Layer):
@@ -60,17 +60,15 @@ class Tanh(Layer):
         return dy * (1 - y * y)
 
 
-@fused("T dy, T y", "T dx", "dx = dy * (y > 0)")
-def _relu_backward(dy, y, dx=None):
+@fused
+def _relu_backward(dy, y, dx):
     # y = max(x, 0): the gradient passes where x was positive
-    return np.multiply(dy, y > 0, out=dx)
+    array_module(dy).multiply(dy, y > 0, out=dx)
 
 
-SIGMOID = "exp(min(x, T(0))) / (T(1) + exp(-abs(x)))"
-
-
-@fused("T x", "T y", f"y = {SIGMOID}")
+@fused
 def sigmoid(x):
     """1 / (1 + exp(-x)), accurate for large |x|, because only exp(-|x|) is ever computed."""
+    xp = array_module(x)
     # = exp(x) / (1 + exp(x)) where x < 0, and 1 / (1 + exp(-x)) elsewhere
-    return np.exp(np.clip(x, -math.inf, 0)) / (1 + np.exp(-np.abs(x)))
+    return xp.exp(xp.clip(x, -math.inf, 0)) / (1 + xp.exp(-xp.abs(x)))

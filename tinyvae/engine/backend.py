@@ -5,10 +5,10 @@ of the module, and plain operators elsewhere. So the same layer runs on both.
 """
 
 import ctypes
+import os
 import sys
 from contextlib import contextmanager
 from functools import lru_cache, wraps
-from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,9 +16,11 @@ from tinyvae.errors import UserError
 
 
 def array_module(x):
-    """The module, numpy or cupy, that made the array x."""
-    cupy = sys.modules.get("cupy")
-    return cupy if cupy is not None and isinstance(x, cupy.ndarray) else np
+    """The module, numpy or cupy, that made the array x.
+
+    It is cupy, too, for the placeholder that cupy.fuse gives to a formula in place of an array.
+    """
+    return sys.modules["cupy"] if type(x).__module__.split(".")[0] == "cupy" else np
 
 
 def to_host(x):
@@ -47,45 +49,30 @@ def products_by(multiply):
         _multiply = before
 
 
-class Kernel(NamedTuple):
-    """A formula in two forms: a function of NumPy arrays, and CuPy's ElementwiseKernel as text."""
+def fused(formula):
+    """Decorate an elementwise formula: on a GPU cupy.fuse makes one kernel of it.
 
-    function: Any
-    inputs: str
-    outputs: str
-    operation: str
-
-
-KERNELS = {}  # all kernels by name, the name of the function without "_"
-
-
-def fused(inputs, outputs, operation):
-    """Decorate a function of NumPy arrays; on a GPU one kernel runs in its place.
-
-    One kernel is faster than one launch for each NumPy operation. The function takes the inputs,
-    then the outputs if it writes into given arrays. `operation` is the same formula in CUDA C++ for
-    one element; T is the dtype of the arrays. Scalar inputs are Python numbers.
+    One kernel is faster than one launch for each operation. cupy.fuse calls the formula with
+    placeholders, which record the operations. So a formula uses operators and functions of
+    `xp = array_module(x)` only; it cannot read shapes or branch on values. Its arguments are arrays
+    and Python numbers. It returns new arrays, or it changes given arrays and returns None.
     """
+    return on_gpu(lambda cupy: cupy.fuse(formula))(formula)
+
+
+def on_gpu(make):
+    """Decorate a function of NumPy arrays; on a GPU, what make(cupy) returns runs in its place."""
+    make = lru_cache(make)
 
     def decorate(function):
-        name = function.__name__.strip("_")
-        assert name not in KERNELS, name
-        KERNELS[name] = Kernel(function, inputs, outputs, operation)
-
         @wraps(function)
         def call(*arguments):
             xp = array_module(arguments[0])
-            return (function if xp is np else _compiled(xp, name))(*arguments)
+            return (function if xp is np else make(xp))(*arguments)
 
         return call
 
     return decorate
-
-
-@lru_cache
-def _compiled(cupy, name):
-    _, inputs, outputs, operation = KERNELS[name]
-    return cupy.ElementwiseKernel(inputs, outputs, operation, name)
 
 
 def get_backend(name):
@@ -110,17 +97,40 @@ def device_name(xp):
     return runtime.getDeviceProperties(runtime.getDevice())["name"].decode()
 
 
+@contextmanager
+def memory_errors():
+    """Whatever error CuPy raises when the GPU's memory is full becomes a MemoryError."""
+    try:
+        yield
+    except RuntimeError as error:  # of CUDA or of a library such as cuBLAS
+        full = any(words in str(error) for words in ("out of memory", "ALLOC_FAILED"))
+        if full and type(error).__module__.startswith("cupy"):
+            raise MemoryError(_first_line(error)) from error
+        raise
+
+
 def _working_cupy():
+    # CuPy reads this variable when it is imported. Its default, CUB's reductions, would spend most
+    # of the first epoch on compiling (docs/gpu.md).
+    unset = "CUPY_ACCELERATORS" not in os.environ
+    if unset:
+        os.environ["CUPY_ACCELERATORS"] = ""
     try:
         import cupy
-    except ImportError as error:
+
+        runtime = cupy.cuda.runtime  # missing where a deleted CuPy has left an empty folder
+    except Exception as error:  # a broken CuPy raises anything
         raise UserError(
-            f"backend cupy: CuPy cannot be imported ({error}); "
-            'install it with pip install ".[cuda12]" or ".[cuda13]", or use --backend numpy'
+            f"backend cupy: CuPy cannot be imported ({_first_line(error)}); uninstall what is left "
+            "of an earlier CuPy (packages cupy-*, the folder cupy), then install it with "
+            'pip install ".[cuda12]" or ".[cuda13]", or use --backend numpy'
         ) from error
+    finally:
+        if unset:
+            del os.environ["CUPY_ACCELERATORS"]
     try:
-        devices = cupy.cuda.runtime.getDeviceCount()
-    except cupy.cuda.runtime.CUDARuntimeError as error:
+        devices = runtime.getDeviceCount()
+    except runtime.CUDARuntimeError as error:
         if error.status == 100:  # cudaErrorNoDevice
             devices = 0
         elif error.status == 35:  # cudaErrorInsufficientDriver: no driver, or too old
@@ -144,8 +154,8 @@ def _working_cupy():
     except Exception as error:  # CuPy raises many classes; some derive from Exception only
         raise UserError(
             f"backend cupy: the GPU is there but a first calculation fails ({_first_line(error)}); "
-            'if CUDA libraries are missing, pip install "cupy-cuda12x[ctk]" (or cupy-cuda13x[ctk]) '
-            "brings them, or use --backend numpy"
+            'if CUDA libraries are missing, pip install ".[cuda12]" (or ".[cuda13]") brings them, '
+            "or use --backend numpy"
         ) from error
     return cupy
 

@@ -14,7 +14,8 @@ from itertools import product
 
 import numpy as np
 
-from tinyvae.engine.backend import array_module, fused, matmul
+from tinyvae.engine import cuda
+from tinyvae.engine.backend import array_module, matmul, on_gpu
 
 
 def output_size(size, kernel, stride, padding):
@@ -40,23 +41,7 @@ def patches(x, kernel, stride, padding):
     return p.reshape(c * kernel[0] * kernel[1], -1)
 
 
-# The integers that both CUDA kernels take: sizes of the image, and the kernel's size, stride S,
-# padding P and positions. They are 32 bits wide, so an array may have up to 2^31 elements.
-GEOMETRY = ", ".join(f"int32 {name}" for name in "H W N Kh Kw Sh Sw Ph Pw Ho Wo".split())
-
-
-@fused(
-    f"raw T x, {GEOMETRY}",
-    "T p",
-    """// i counts through (C, Kh, Kw, Ho, Wo, N); its digits, the last first
-    int n = i % N, rest = i / N;
-    int wo = rest % Wo; rest /= Wo;
-    int ho = rest % Ho; rest /= Ho;
-    int b = rest % Kw; rest /= Kw;
-    int a = rest % Kh, c = rest / Kh;
-    int h = Sh * ho + a - Ph, w = Sw * wo + b - Pw;
-    p = 0 <= h && h < H && 0 <= w && w < W ? x[((c * H + h) * W + w) * N + n] : T(0)""",
-)
+@on_gpu(cuda.gather)
 def _gather(x, h, w, n, kh, kw, sh, sw, ph, pw, ho, wo, p):
     pixels, outside = _pixels((h, w), (kh, kw), (sh, sw), (ph, pw))
     p = p.reshape(len(x), len(pixels), n)  # (C, Kh Kw Ho Wo, N)
@@ -77,21 +62,7 @@ def patches_adjoint(p, shape, kernel, stride, padding):
     return x
 
 
-@fused(
-    f"raw T p, {GEOMETRY}",
-    "T x",
-    """// i counts through (C, H, W, N); at position (ho, wo), tap (a, b) is over pixel (h, w)
-    int n = i % N, rest = i / N;
-    int w = rest % W + Pw, h = rest / W % H + Ph, c = rest / W / H;
-    T sum = 0;
-    for (int a = h % Sh; a < Kh && a <= h; a += Sh)
-      for (int b = w % Sw; b < Kw && b <= w; b += Sw) {
-        int ho = (h - a) / Sh, wo = (w - b) / Sw;
-        if (ho < Ho && wo < Wo)
-          sum += p[((((c * Kh + a) * Kw + b) * Ho + ho) * Wo + wo) * N + n];
-      }
-    x = sum""",
-)
+@on_gpu(cuda.scatter)
 def _scatter(p, h, w, n, kh, kw, sh, sw, ph, pw, ho, wo, x):
     p = p.reshape(len(x), kh, kw, ho, wo, n)
     x[...] = 0

@@ -11,53 +11,44 @@ nats. docs/elbo.md derives the formulas.
 
 import math
 
-import numpy as np
-
 from tinyvae.engine.backend import array_module, fused
 
 LOG_2PI = math.log(2 * math.pi)
 
 
-@fused("T mu, T logvar, T eps", "T z", "z = mu + exp(T(0.5) * logvar) * eps")
+@fused
 def reparameterize(mu, logvar, eps):
     """z = mu + std * eps: z ~ N(mu, std^2) if eps ~ N(0, 1). Kingma and Welling 2014, eq. 4."""
     return mu + _std(logvar) * eps
 
 
+@fused
 def reparameterize_backward(dz, logvar, eps):
-    """From dz = dLoss/dz: (dmu, dlogvar), both of dz's shape. dmu is the array dz, not a copy."""
-    return dz, _reparameterize_dlogvar(dz, logvar, eps)
-
-
-@fused("T dz, T logvar, T eps", "T dlogvar", "dlogvar = dz * eps * (T(0.5) * exp(T(0.5) * logvar))")
-def _reparameterize_dlogvar(dz, logvar, eps):
+    """From dz = dLoss/dz: (dmu, dlogvar), both of dz's shape. dmu may be the array dz itself."""
     # z = mu + std * eps, and d std / d logvar = std / 2
-    return dz * eps * (0.5 * _std(logvar))
+    return dz, dz * eps * (0.5 * _std(logvar))
 
 
 def _std(logvar):
     # the only line in which a log-variance becomes a standard deviation
-    return np.exp(0.5 * logvar)
+    return array_module(logvar).exp(0.5 * logvar)
 
 
-@fused("T mu, T logvar", "T kl", "kl = T(0.5) * (mu * mu + expm1(logvar) - logvar)")
+@fused
 def kl_to_standard(mu, logvar):
     """KL(N(mu, sigma^2) || N(0, 1)). Kingma and Welling 2014, appendix B."""
     # expm1(t) = exp(t) - 1, but exact for small t; exp(t) - 1 could make the KL negative
-    return 0.5 * (mu * mu + np.expm1(logvar) - logvar)
+    return 0.5 * (mu * mu + array_module(logvar).expm1(logvar) - logvar)
 
 
+@fused
 def kl_to_standard_grad(mu, logvar):
-    """The derivatives of kl_to_standard: (dmu, dlogvar)."""
-    return mu, _kl_dlogvar(logvar)
-
-
-@fused("T logvar", "T dlogvar", "dlogvar = T(0.5) * expm1(logvar)")
-def _kl_dlogvar(logvar):
+    """The derivatives of kl_to_standard: (dmu, dlogvar). dmu may be the array mu itself."""
     # kl = (mu^2 + exp(logvar) - 1 - logvar) / 2
-    return 0.5 * np.expm1(logvar)
+    return mu, 0.5 * array_module(logvar).expm1(logvar)
 
 
+@fused
 def kl_divergence(mu_q, logvar_q, mu_p, logvar_p):
     """KL(N(mu_q, sigma_q^2) || N(mu_p, sigma_p^2)). Bishop 2006, exercise 2.13."""
     xp = array_module(logvar_q)
@@ -66,6 +57,7 @@ def kl_divergence(mu_q, logvar_q, mu_p, logvar_p):
     return 0.5 * (distance * xp.exp(-logvar_p) + xp.expm1(log_ratio) - log_ratio)
 
 
+@fused
 def kl_divergence_grad(mu_q, logvar_q, mu_p, logvar_p):
     """The derivatives of kl_divergence: (dmu_q, dlogvar_q, dmu_p, dlogvar_p)."""
     xp = array_module(logvar_q)
@@ -75,12 +67,14 @@ def kl_divergence_grad(mu_q, logvar_q, mu_p, logvar_p):
     return dmu, dlog_ratio, -dmu, -(0.5 * dmu * (mu_q - mu_p) + dlog_ratio)
 
 
+@fused
 def log_density(x, mu, logvar):
     """log N(x; mu, sigma^2), with the constant, so that the density integrates to one."""
     distance = (x - mu) * (x - mu)
     return -0.5 * (LOG_2PI + logvar + distance * array_module(logvar).exp(-logvar))
 
 
+@fused
 def log_density_grad(x, mu, logvar):
     """The derivatives of log_density: (dx, dmu, dlogvar)."""
     # log N = -(log 2 pi + logvar + (x - mu)^2 / sigma^2) / 2

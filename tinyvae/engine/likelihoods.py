@@ -8,7 +8,7 @@ import math
 import numpy as np
 
 from tinyvae.engine import gaussian
-from tinyvae.engine.activations import SIGMOID, sigmoid
+from tinyvae.engine.activations import sigmoid
 from tinyvae.engine.backend import array_module, fused
 from tinyvae.engine.module import Module, Parameter
 
@@ -53,15 +53,15 @@ class Bernoulli(Likelihood):
         return (array_module(output).asarray(uniform) < sigmoid(output)).astype(output.dtype)
 
 
-@fused("T x, T l", "T log_prob", "log_prob = x * l - (max(l, T(0)) + log1p(exp(-abs(l))))")
+@fused
 def _bernoulli_log_prob(x, logits):
     # log p = x log s(l) + (1 - x) log(1 - s(l)) = x l - log(1 + exp(l))
-    softplus = np.clip(logits, 0, math.inf) + np.log1p(np.exp(-np.abs(logits)))
+    xp = array_module(logits)
+    softplus = xp.clip(logits, 0, math.inf) + xp.log1p(xp.exp(-xp.abs(logits)))
     return x * logits - softplus
 
 
-# In this kernel x is the logit, because SIGMOID is a formula in x.
-@fused("T pixel, T x, T dlog_prob", "T dlogits", f"dlogits = dlog_prob * (pixel - {SIGMOID})")
+@fused
 def _bernoulli_backward(x, logits, dlog_prob):
     # log p = x l - log(1 + exp(l)), and the derivative of log(1 + exp(l)) is s(l)
     return dlog_prob * (x - sigmoid(logits))

@@ -101,22 +101,17 @@ class Adam(Optimizer):
         self._each_block(run, update, self.state["M"], self.state["V"])
 
 
-@fused(
-    "T grad, T beta1, T beta2, T rate, T small",
-    "T theta, T M, T V",
-    """M = M * beta1 + grad;
-    V = V * beta2 + grad * grad;
-    theta -= M / (sqrt(V) + small) * rate""",
-)
+@fused
 def _adam(grad, beta1, beta2, rate, small, theta, M, V):
     M *= beta1
     M += grad
     V *= beta2
     V += grad * grad
     # theta -= rate * M / (sqrt(V) + small), all in one new array
-    change = np.sqrt(V)
+    xp = array_module(V)
+    change = xp.sqrt(V)
     change += small
-    np.divide(M, change, out=change)
+    xp.divide(M, change, out=change)
     change *= rate
     theta -= change
 

@@ -5,7 +5,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 from tinyvae.data import entropy_floor, load_dataset
-from tinyvae.engine.backend import device_name, get_backend
+from tinyvae.engine.backend import device_name, get_backend, memory_errors
 from tinyvae.errors import UserError
 from tinyvae.models.networks import SMALLEST
 from tinyvae.models.registry import LIKELIHOODS, MODELS, NETWORKS, make_model
@@ -62,7 +62,8 @@ def main(file, doc, dataset, argv=None):
 
     def command():
         try:
-            return run(parse_arguments(doc, dataset, argv), dataset)
+            with memory_errors():
+                return run(parse_arguments(doc, dataset, argv), dataset)
         except MemoryError as error:
             raise UserError(
                 f"out of memory ({error}); lower --latent-dim or --train-size"

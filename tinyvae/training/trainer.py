@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 import tinyvae
 from tinyvae.data import Dataset, binarize
-from tinyvae.engine.backend import array_module, to_host
+from tinyvae.engine.backend import array_module, memory_errors, to_host
 from tinyvae.engine.optim import SGD, Adam
 from tinyvae.engine.schedules import constant, linear_annealing
 from tinyvae.errors import UserError
@@ -105,8 +105,9 @@ class Trainer:
         with ignored, interrupt_flag() as interrupted:
             while self.step < goal and not interrupted.is_set():
                 try:
-                    self._run_epoch(interrupted)
-                except MemoryError as error:  # CuPy's OutOfMemoryError is one
+                    with memory_errors():
+                        self._run_epoch(interrupted)
+                except MemoryError as error:
                     raise UserError(
                         f"out of memory at a batch size of {self.config.batch_size} ({error}); "
                         "lower --batch-size, --samples or --train-size and train anew"
