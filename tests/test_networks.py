@@ -156,8 +156,8 @@ def test_small_images_and_tables_are_not_convolved(shape):
     with pytest.raises(UserError) as error:
         make_model("vae", "conv", shape=shape)
     assert str(error.value) == (
-        "--network conv takes images of at least 8x8 pixels, got examples of shape "
-        f"{shape}; use --network mlp"
+        "network conv takes images of at least 8x8 pixels, got examples of shape "
+        f"{shape}; use network mlp"
     )
 
 

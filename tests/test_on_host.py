@@ -3,7 +3,7 @@ import pytest
 
 from tinyvae import make_model, to_host
 from tinyvae.data import to_float
-from tinyvae.laboratory.outliers import scores, strangers
+from tinyvae.laboratory.outliers import out_of_distribution, scores
 from tinyvae.training import on_host
 from tinyvae.training.evaluation import evaluate
 
@@ -48,8 +48,8 @@ def test_scores_are_those_of_evaluation_image_by_image():
     assert one["negative ELBO"].mean() == pytest.approx(evaluated["total"], rel=0.02)  # other noise
 
 
-def test_strangers_are_made_of_the_images():
-    made = strangers(IMAGES, np.random.default_rng(0))
+def test_out_of_distribution_images_are_made_of_the_images():
+    made = out_of_distribution(IMAGES, np.random.default_rng(0))
     assert all(
         images.shape == IMAGES.shape and images.dtype == np.uint8 for images in made.values()
     )

@@ -109,10 +109,10 @@ def test_the_linear_vae_of_wine_is_probabilistic_pca(wine):
     best = lab.LinearGaussian.fit(wine, 2)
     model = lab.train(wine, 2, LearnedGaussian(1.0), steps=1000, lr=0.05)
     assert lab.exact_elbo(model, wine).mean() == pytest.approx(best.log_p(wine).mean(), abs=1e-6)
-    assert lab.LinearGaussian.of(model).s2 == pytest.approx(best.s2, abs=1e-6)
+    assert lab.LinearGaussian.from_model(model).s2 == pytest.approx(best.s2, abs=1e-6)
     _, values, _ = lab.principal_components(wine)
     expected = np.log(values[:2] / best.s2) / 2
-    np.testing.assert_allclose(lab.kl_per_dimension(model, wine), expected, atol=1e-5)
+    np.testing.assert_allclose(lab.sorted_kl(model, wine), expected, atol=1e-5)
 
 
 def test_with_a_sigma_for_each_column_it_is_factor_analysis(wine):

@@ -9,7 +9,7 @@ from examples import bugs
 
 @pytest.fixture
 def found(capsys):
-    assert bugs.main(["--dataset", "digits", "--epochs", "4"]) == 0
+    assert bugs.main(["--dataset", "digits", "--epochs", "2"]) == 0
     output = Path("runs/bugs")
     assert (output / "bugs.png").stat().st_size > 10_000
     return json.loads((output / "bugs.json").read_text()), capsys.readouterr().out
@@ -25,7 +25,7 @@ def test_every_mistake_has_its_symptom(found):
     assert said["mean over pixels"]["total"] < 1 < true["right code"]["kl"]
     assert true["mean over pixels"]["kl"] < 0.1 and true["mean over pixels"]["active_units"] == 0
     assert said["sigmoid twice"]["total"] > 500  # 784 log(2) = 543.4
-    assert true["overwritten in the VAE"]["kl"] < 0.7 * true["right code"]["kl"]
+    assert true["overwritten in the VAE"]["kl"] < 0.2 * true["right code"]["kl"]
 
     watched, right = numbers["evaluating the mean"], true["right code"]
     assert watched["true"] == right and watched["said"]["kl"] == right["kl"]
@@ -37,7 +37,7 @@ def test_every_mistake_has_its_symptom(found):
     np.testing.assert_allclose(excess, np.log(bounds["samples"]), rtol=1e-9, atol=1e-9)
     assert (np.diff(bounds["right"]) > 0).all()
     skip, relu = (numbers["curves"][name] for name in (bugs.SKIP, bugs.RELU))
-    assert len(skip) == len(relu) == 4 and skip != relu
+    assert len(skip) == len(relu) == 2 and skip != relu
     assert f"{said['std for variance']['total']:.2f}" in printed
 
 

@@ -40,7 +40,7 @@ def test_every_row_for_both_models_and_all_seeds(results):
 
 def test_beyond_is_beyond():
     codes = np.random.default_rng(0).standard_normal((500, 2)) + [3, -1]
-    places = comparison.places(codes, np.random.default_rng(1))
+    places = comparison.codes_to_decode(codes, np.random.default_rng(1))
     assert {z.shape for z in places.values()} == {(comparison.COUNT, 2)}
     centre = codes.mean(axis=0)
     out, there = (np.linalg.norm(places[p] - centre, axis=1) for p in ("beyond", "test codes"))

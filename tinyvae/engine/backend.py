@@ -110,8 +110,8 @@ def memory_errors():
 
 
 def _working_cupy():
-    # CuPy reads this variable when it is imported. Its default, CUB's reductions, would spend most
-    # of the first epoch on compiling (docs/gpu.md).
+    # CuPy reads this variable when it is imported. By default it would use CUB's reductions, and
+    # compiling them would take most of the first epoch (docs/gpu.md).
     unset = "CUPY_ACCELERATORS" not in os.environ
     if unset:
         os.environ["CUPY_ACCELERATORS"] = ""
@@ -120,44 +120,38 @@ def _working_cupy():
 
         runtime = cupy.cuda.runtime  # missing where a deleted CuPy has left an empty folder
     except Exception as error:  # a broken CuPy raises anything
-        raise UserError(
-            f"backend cupy: CuPy cannot be imported ({_first_line(error)}); uninstall what is left "
-            "of an earlier CuPy (packages cupy-*, the folder cupy), then install it with "
-            'pip install ".[cuda12]" or ".[cuda13]", or use --backend numpy'
+        raise _unusable(
+            f"CuPy cannot be imported ({_first_line(error)}); uninstall what is left of an earlier "
+            "CuPy (packages cupy-*, the folder cupy), then install it with "
+            'pip install ".[cuda12]" or ".[cuda13]"'
         ) from error
     finally:
         if unset:
             del os.environ["CUPY_ACCELERATORS"]
+    no_gpu = "the driver finds no GPU; check nvidia-smi and CUDA_VISIBLE_DEVICES"
+    old_driver = (
+        "there is no NVIDIA driver, or one too old for this CuPy; install or update the driver"
+    )
     try:
         devices = runtime.getDeviceCount()
     except runtime.CUDARuntimeError as error:
-        if error.status == 100:  # cudaErrorNoDevice
-            devices = 0
-        elif error.status == 35:  # cudaErrorInsufficientDriver: no driver, or too old
-            raise UserError(
-                "backend cupy: there is no NVIDIA driver, or one too old for this CuPy; "
-                "install or update the driver, or use --backend numpy"
-            ) from error
-        else:
-            raise UserError(
-                f"backend cupy: CUDA does not start ({error}); check nvidia-smi, "
-                "or use --backend numpy"
-            ) from error
+        other = f"CUDA does not start ({error}); check nvidia-smi"
+        raise _unusable({35: old_driver, 100: no_gpu}.get(error.status, other)) from error
     if devices == 0:
-        raise UserError(
-            "backend cupy: the driver finds no GPU; check nvidia-smi and CUDA_VISIBLE_DEVICES, "
-            "or use --backend numpy"
-        )
+        raise _unusable(no_gpu)
     try:  # a compiled kernel and a matrix product fail if CUDA libraries are missing
         x = cupy.ones((2, 2), dtype=np.float32)
         ((x + x) @ x).get()
     except Exception as error:  # CuPy raises many classes; some derive from Exception only
-        raise UserError(
-            f"backend cupy: the GPU is there but a first calculation fails ({_first_line(error)}); "
-            'if CUDA libraries are missing, pip install ".[cuda12]" (or ".[cuda13]") brings them, '
-            "or use --backend numpy"
+        raise _unusable(
+            f"the GPU is there but a first calculation fails ({_first_line(error)}); if CUDA "
+            'libraries are missing, pip install ".[cuda12]" (or ".[cuda13]") brings them'
         ) from error
     return cupy
+
+
+def _unusable(why):
+    return UserError(f"backend cupy: {why}, or use --backend numpy")
 
 
 def _first_line(error):

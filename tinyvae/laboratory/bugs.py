@@ -200,9 +200,9 @@ class ResidualNetworks(MLPNetworks):
     """MLPNetworks whose trunk has one more layer, and a connection that skips this layer."""
 
     def trunk(self):
-        trunk, width = super().trunk(), self.hidden[-1]
+        width = self.hidden[-1]
         inside = Sequential(Linear(width, width, rng=self.rng), ReLU())
-        return Sequential(trunk, Residual(inside))
+        return Sequential(super().trunk(), Residual(inside))
 
 
 def vae_with_skip_connection(latent_dim=20, seed=0):

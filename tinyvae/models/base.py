@@ -1,8 +1,8 @@
 """What a model is: everything that training, evaluation and figures may ask of one.
 
 People put the batch first, as data and plots do: images (N, C, H, W), vectors (N, D), codes (N, L).
-The engine puts the batch last. A model moves the batch axis once on the way in and once on the way
-out, so nobody else has to know both layouts.
+The engine puts the batch last. A model moves the batch axis once on the way in, in `_to_engine`,
+and once on the way out, in `batch_first`.
 """
 
 import math
@@ -24,9 +24,10 @@ class Loss:
     free_bits: float = 0.0
 
     def __getattr__(self, name):
-        if name.startswith("__") or name not in self.terms:
-            raise AttributeError(f"this loss has the terms {', '.join(self.terms)}, not {name}")
-        return self.terms[name]
+        terms = vars(self).get("terms", {})  # a copy in the making has none yet
+        if name not in terms:
+            raise AttributeError(f"this loss has the terms {', '.join(terms)}, not {name}")
+        return terms[name]
 
     @property
     def total(self):
@@ -49,20 +50,22 @@ class Model(Module):
     """What training and evaluation need. A new model sets the attributes and writes three methods.
 
     `terms` computes the loss terms, `terms_backward` takes their gradients back to the parameters,
-    and `metrics` computes what else evaluation reports.
-    `loss` and `backward`, the pair that people call, follow from them. The inner pair exists
-    because a batch may be computed in parts: free bits look at the mean KL of the whole batch, so
-    every part must have its terms before any part can begin its backward.
+    and `metrics` computes what else evaluation reports. `loss` and `backward`, the pair that people
+    call, are built on `terms` and `terms_backward`. Training calls this inner pair, because it may
+    compute a batch in parts. Free bits need the mean KL of the whole batch. So first all parts run
+    `terms`, and then all parts run `terms_backward`.
 
     The inputs of `terms`, `loss` and `log_weights` are, in this order: the examples x (N, ...); the
-    noise eps (S, N, noise_dim) ~ N(0, 1) for S samples of z, if noise_dim > 0; the labels (N,), if
+    noise eps (S, N, noise_dim) ~ N(0, 1) for S draws of z, if noise_dim > 0; the labels (N,), if
     wants_labels.
+
+    A subclass calls `super().__init__()` last: it gathers the parameters that are there by then.
     """
 
     shape = None  # of an example; None: whatever the layers take
     term_names = ()  # of the loss terms; they become the columns of history.csv
     objective = "loss"  # what the sum of the terms is called
-    noise_dim = 0  # how many standard normal numbers one sample of one example takes
+    noise_dim = 0  # how many standard normal numbers one draw of z for one example takes
     latent_dim = 0  # how many numbers a code has; 0: the model has no codes
     wants_labels = False
     support = (-math.inf, math.inf)  # the values that an example may hold
@@ -99,9 +102,11 @@ class Model(Module):
 
     def backward(self):
         """Set `grad` to the gradient of the last loss with respect to all parameters."""
-        if self._dterms is None:
-            self._saved = None  # `terms` alone is not a loss
-        self.terms_backward(self._dterms)
+        dterms, self._dterms = self._dterms, None
+        if dterms is None:
+            self._saved = None  # `terms` was called since the last loss
+            self._take_saved()  # raises
+        self.terms_backward(dterms)
 
     def require_support(self, x):
         """Raise ValueError if x holds values outside the support, or values that are not finite.
@@ -132,7 +137,7 @@ class Model(Module):
         return saved
 
     def _discard_saved(self):
-        """Call before the layers run: they are about to forget the batch of the last loss."""
+        """Call before the layers run: they overwrite what the last loss needs for its backward."""
         self._saved = self._dterms = None
 
     def _to_engine(self, x):
@@ -150,7 +155,7 @@ class EncoderDecoder(Model):
     """A model with codes: an encoder, a decoder, and the likelihood of the decoder's output.
 
     decoder: (L, N) -> (..., N), which the likelihood reads as the parameters of p(x|z). A subclass
-    adds the encoder, `encode` and `embed`.
+    defines `embed`: how the encoder gives a code.
     """
 
     def __init__(self, encoder, decoder, likelihood, latent_dim):

@@ -1,7 +1,8 @@
 """The networks that models are made of, built from the shape of an example.
 
-A trunk turns examples into features. A decoder turns codes into what the likelihood takes: logits
-or means. Every network draws its initial weights from `rng`, in the order of its layers.
+A trunk turns examples into features. A decoder turns codes into the parameters of the likelihood:
+logits of a Bernoulli, means of a Gaussian. Every network draws its initial weights from `rng`, in
+the order of its layers.
 """
 
 import math
@@ -12,14 +13,15 @@ from tinyvae.errors import UserError
 
 CHANNELS = (32, 64)  # of the two convolutions
 CONV_FEATURES = 256
-SMALLEST = 8  # pixels along a side of an image
+SMALLEST = 8  # pixels along a side of an image: smaller ones leave a feature map of one pixel
 
 
 class ConvNetworks:
     """The tutorial's convolutional networks, for images (C, H, W) of at least 8x8 pixels.
 
     Each convolution halves the height and the width, rounded up. Each transposed convolution of the
-    decoder doubles them; its output_padding is chosen so that odd sizes come back exactly.
+    decoder doubles them; its output_padding is chosen so that odd sizes come back exactly. Larger
+    images have larger linear layers: most weights are in them. `hidden` is for MLPNetworks.
     """
 
     features = CONV_FEATURES
@@ -27,8 +29,8 @@ class ConvNetworks:
     def __init__(self, shape, hidden, rng):
         if len(shape) != 3 or min(shape[1:]) < SMALLEST:
             raise UserError(
-                f"--network conv takes images of at least {SMALLEST}x{SMALLEST} pixels, got "
-                f"examples of shape {shape}; use --network mlp"
+                f"network conv takes images of at least {SMALLEST}x{SMALLEST} pixels, got "
+                f"examples of shape {shape}; use network mlp"
             )
         self.shape, self.rng = shape, rng
         self.half = tuple(-(-size // 2) for size in shape[1:])  # (H/2, W/2), rounded up

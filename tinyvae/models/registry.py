@@ -18,8 +18,8 @@ NETWORKS = {"conv": ConvNetworks, "mlp": MLPNetworks}
 
 def _gaussian(shape):
     """One learned sigma^2 for all pixels of an image, or one for each column of a table."""
-    # It starts near the squared error of a constant guess: 0.1 for a pixel of MNIST, 1 for a
-    # standardized column.
+    # sigma^2 starts near the squared error of guessing a constant: 0.1 for a pixel of MNIST, 1 for
+    # a standardized column.
     return LearnedGaussian(1.0, shape[0]) if len(shape) == 1 else LearnedGaussian(0.1)
 
 

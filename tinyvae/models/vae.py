@@ -68,7 +68,7 @@ class VAE(EncoderDecoder):
         return self.encode(x)[0]
 
     def _forward(self, x, eps):
-        """From x and eps, batch first, to what loss and gradient need, batch last."""
+        """x and eps, batch first -> what `terms` and `log_weights` need, batch last."""
         x, xp = self._to_engine(x), array_module(self.theta)
         if eps.ndim != 3 or len(eps) < 1 or eps.shape[1:] != (x.shape[-1], self.latent_dim):
             raise ValueError(
@@ -114,7 +114,7 @@ class VAE(EncoderDecoder):
         # kl = mean over the batch of KL_d, for each latent dimension d
         dkl = (dterms["kl"] / n).astype(mu.dtype)[:, None]  # (L, 1)
         dkl_dmu, dkl_dlogvar = kl_to_standard_grad(mu, logvar)  # (L, N)
-        # All samples of an example share mu and logvar, and the KL reads them too: add up.
+        # mu and logvar are used by every sample and by the KL: the gradients of all uses add up.
         dmu = _sum_samples(dmu) + dkl * dkl_dmu  # (L, N)
         dlogvar = _sum_samples(dlogvar) + dkl * dkl_dlogvar
         # mu, logvar = encoder(x)

@@ -19,45 +19,45 @@ CHUNK = 10  # importance samples decoded at a time: bounds the memory
 def evaluate(model, x, labels=None, *, seed=0, batch_size=200):
     """A dict of numbers about a model on examples x (N, ...), as a Dataset holds them.
 
-    Every model: each loss term by name, and total, their sum with beta = 1 and no free bits. The
-    terms are computed with one sampled z an example. Decoding the mean of q(z|x) instead would
-    report a value several nats lower, which is not a bound. A term of L dimensions is summed, and
-    stands a second time as a list, under its name with "_per_dimension".
-    The means of the model's `metrics`, by name; for a model with codes these become
-    mse, the squared error of the mean reconstructions, averaged over pixels or columns;
-    r2_per_column (D,) for vectors, the coefficient of determination of the reconstructions;
-    variance_per_dimension (L,), the variance of the codes over the examples; and active_units, the
-    number of variances above 0.01.
+    Every model:
+        each loss term by name, with one sampled z an example: decoding the mean of q(z|x) instead
+        would report a value several nats lower, which is not a bound; a term of L dimensions is
+        summed, and NAME_per_dimension is the list of its dimensions
+        total                   the sum of the terms, with beta = 1 and no free bits
+        the mean of each of the model's other `metrics` by name
+    Models with codes:
+        mse                     squared error of the mean reconstructions, per pixel or column
+        r2_per_column           for vectors (N, D): their coefficient of determination, (D,)
+        variance_per_dimension  of the codes over the examples, (L,)
+        active_units            how many of these variances are above 0.01
     """
     n, xp = len(x), array_module(model.theta)
     if model.noise_dim:
         shape = (1, n, model.noise_dim)
         eps = xp.asarray(generator(seed, "evaluation").standard_normal(shape, np.float32))
-    terms = dict.fromkeys(model.term_names, 0.0)  # sums over the examples
-    sums, codes = {"error": 0.0}, []
+    terms, metrics, codes, column_error = dict.fromkeys(model.term_names, 0.0), {}, [], 0.0
     for batch in _slices(n, batch_size):
         part = _on_device(model, x[batch])
         its_eps = eps[:, batch] if model.noise_dim else None
         its_labels = (xp.asarray(labels[batch]),) if model.wants_labels else ()
         for name, term in model.terms(*model.inputs(part, its_eps, *its_labels)).items():
-            terms[name] = terms[name] + len(part) * to_host(term)
+            terms[name] = terms[name] + len(part) * to_host(term)  # sums over the examples
         for name, values in model.metrics(part, *its_labels).items():
             if name == "code":
                 codes.append(to_host(values))
                 continue
             if name == "squared_error":
-                sums["error"] = sums["error"] + to_host(values.sum(axis=0, dtype=np.float64))
+                column_error = column_error + to_host(values.sum(axis=0, dtype=np.float64))
                 name, values = "mse", values.mean(axis=tuple(range(1, values.ndim)))
-            sums[name] = sums.get(name, 0.0) + float(values.sum(dtype=np.float64))
-    error = sums.pop("error")
+            metrics[name] = metrics.get(name, 0.0) + float(values.sum(dtype=np.float64))
     numbers = {"total": float(sum(np.sum(term) for term in terms.values()) / n)}
     for name, term in terms.items():
         numbers[name] = float(np.sum(term) / n)
         if np.ndim(term):
             numbers[f"{name}_per_dimension"] = (term / n).tolist()
-    numbers |= {name: value / n for name, value in sums.items()}
-    if np.ndim(error) == 1:
-        numbers["r2_per_column"] = _r2(error, to_float(to_host(x), np.float64))
+    numbers |= {name: value / n for name, value in metrics.items()}
+    if np.ndim(column_error) == 1:
+        numbers["r2_per_column"] = _r2(column_error, to_float(to_host(x), np.float64))
     if codes:
         variance = np.concatenate(codes).var(axis=0, dtype=np.float64)
         numbers["variance_per_dimension"] = variance.tolist()

@@ -1,7 +1,7 @@
 """What each training step reads: a minibatch of examples, their noise and their labels.
 
-The order of the examples, the noise and a random binarization are functions of (seed, epoch). So a
-resumed run reads the same numbers as a run that was never interrupted.
+The order of the examples, the noise and a dynamic binarization depend only on the seed and the
+epoch, see rng.py. So a resumed run reads the same numbers as a run that was never interrupted.
 """
 
 import numpy as np
@@ -52,7 +52,7 @@ class Feed:
         return self.model.inputs(to_float(self.x[index]), eps, labels)
 
     def _upload(self, epoch):
-        """Copy the examples to the device: once, or every epoch if chance binarizes them anew."""
+        """Copy the examples to the device: once, or with dynamic binarization every epoch anew."""
         if self.x is None or self.config.binarize == "dynamic":
             rng = generator(self.config.seed, "binarize", epoch)
             x = binarize(self.data.x_train, self.config.binarize, rng)
