@@ -17,6 +17,7 @@ from tinyvae.laboratory.experiment import experiment_parser, run_experiment
 from tinyvae.rng import generator
 from tinyvae.training import plots
 from tinyvae.training.checkpoint import write_json
+from tinyvae.training.command_line import count
 from tinyvae.training.evaluation import evaluate
 from tinyvae.training.on_host import posteriors
 from tinyvae.training.trainer import train
@@ -90,8 +91,8 @@ def draw(rows, known, path):
 
 def main(argv=None):
     parser = experiment_parser(__doc__, "beta-sweep")
-    parser.add_argument("--epochs", type=int, default=10, help="epochs of each run (default: 10)")
-    parser.add_argument("--seeds", type=int, default=3, help="runs for each beta (default: 3)")
+    parser.add_argument("--epochs", type=count, default=10, help="epochs of each run (default: 10)")
+    parser.add_argument("--seeds", type=count, default=3, help="runs for each beta (default: 3)")
     return run_experiment(__file__, parser, experiment, argv)
 
 

@@ -19,6 +19,7 @@ from tinyvae.laboratory.experiment import experiment_parser, run_experiment
 from tinyvae.rng import generator
 from tinyvae.training import evaluation, on_host
 from tinyvae.training.checkpoint import write_json
+from tinyvae.training.command_line import count
 from tinyvae.training.trainer import train
 
 RIGHT, SKIP, RELU = "right code", "right, skip connection", "overwritten by ReLU"
@@ -87,7 +88,7 @@ def experiment(arguments, data, xp):
 
 def main(argv=None):
     parser = experiment_parser(__doc__, "bugs")
-    parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--epochs", type=count, default=5)
     return run_experiment(__file__, parser, experiment, argv)
 
 

@@ -16,6 +16,7 @@ from tinyvae.laboratory.judge import Judge
 from tinyvae.rng import generator
 from tinyvae.training import on_host, plots
 from tinyvae.training.checkpoint import write_json
+from tinyvae.training.command_line import count
 from tinyvae.training.latent import quantile_grid
 from tinyvae.training.trainer import train
 
@@ -88,9 +89,9 @@ def draw(models, data, path):
 
 def main(argv=None):
     parser = experiment_parser(__doc__, "compare-ae-vae")
-    parser.add_argument("--epochs", type=int, default=5, help="(default: 5)")
-    parser.add_argument("--seeds", type=int, default=3, help="(default: 3)")
-    parser.add_argument("--latent-dim", type=int, default=2, help="(default: 2)")
+    parser.add_argument("--epochs", type=count, default=5, help="(default: 5)")
+    parser.add_argument("--seeds", type=count, default=3, help="(default: 3)")
+    parser.add_argument("--latent-dim", type=count, default=2, help="(default: 2)")
     return run_experiment(__file__, parser, experiment, argv)
 
 

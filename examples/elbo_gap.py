@@ -20,6 +20,7 @@ from tinyvae.laboratory.experiment import experiment_parser, run_experiment
 from tinyvae.laboratory.free_posterior import split_gap
 from tinyvae.training import plots
 from tinyvae.training.checkpoint import write_json
+from tinyvae.training.command_line import count
 from tinyvae.training.evaluation import importance_weighted_bound
 from tinyvae.training.trainer import train
 
@@ -90,8 +91,8 @@ def draw(path, images, numbers, lattices):
 
 def main(argv=None):
     parser = experiment_parser(__doc__, "elbo-gap")
-    parser.add_argument("--epochs", type=int, default=10, help="(default: 10)")
-    parser.add_argument("--images", type=int, default=20, help="test images (default: 20)")
+    parser.add_argument("--epochs", type=count, default=10, help="(default: 10)")
+    parser.add_argument("--images", type=count, default=20, help="test images (default: 20)")
     return run_experiment(__file__, parser, experiment, argv)
 
 

@@ -17,6 +17,7 @@ from tinyvae.laboratory.projection import repair
 from tinyvae.rng import generator
 from tinyvae.training import on_host, plots
 from tinyvae.training.checkpoint import write_json
+from tinyvae.training.command_line import count
 from tinyvae.training.latent import interpolate, quantile_grid
 from tinyvae.training.trainer import train
 
@@ -91,7 +92,7 @@ def draw(edited, originals, repairs, path, title):
 
 def main(argv=None):
     parser = experiment_parser(__doc__, "explore-latent")
-    parser.add_argument("--epochs", type=int, default=5, help="(default: 5)")
+    parser.add_argument("--epochs", type=count, default=5, help="(default: 5)")
     return run_experiment(__file__, parser, experiment, argv)
 
 

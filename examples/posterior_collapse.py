@@ -18,6 +18,7 @@ from tinyvae.models.networks import MLPNetworks
 from tinyvae.rng import generator
 from tinyvae.training import on_host, plots
 from tinyvae.training.checkpoint import write_json
+from tinyvae.training.command_line import count
 from tinyvae.training.config import Config
 from tinyvae.training.evaluation import ACTIVE_VARIANCE, importance_weighted_bound
 from tinyvae.training.trainer import Trainer
@@ -91,7 +92,7 @@ def draw(results, path):
 
 def main(argv=None):
     parser = experiment_parser(__doc__, "posterior-collapse")
-    parser.add_argument("--epochs", type=int, default=20, help="for each case (default: 20)")
+    parser.add_argument("--epochs", type=count, default=20, help="for each case (default: 20)")
     return run_experiment(__file__, parser, experiment, argv)
 
 

@@ -11,7 +11,10 @@ Without a test set, one fifth of the examples, drawn with a fixed seed, becomes 
 
 import sys
 
-from tinyvae.training import program
+try:
+    from tinyvae.training import program
+except KeyboardInterrupt:  # Ctrl-C while Python loads modules
+    sys.exit(130)
 
 
 def main(argv=None):

@@ -9,7 +9,10 @@ python examples/train_mnist.py --resume runs/vae-conv-z20 --epochs 40
 
 import sys
 
-from tinyvae.training import program
+try:
+    from tinyvae.training import program
+except KeyboardInterrupt:  # Ctrl-C while Python loads modules
+    sys.exit(130)
 
 
 def main(argv=None):

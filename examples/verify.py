@@ -20,6 +20,7 @@ from tinyvae import make_model
 from tinyvae.errors import UserError
 from tinyvae.laboratory.experiment import experiment_parser, run_experiment
 from tinyvae.training import plots
+from tinyvae.training.command_line import count
 from tinyvae.training.config import Config
 from tinyvae.training.trainer import Trainer
 
@@ -90,7 +91,7 @@ def draw(history, bands, path, dataset):
 
 def main(argv=None):
     parser = experiment_parser(__doc__, "verify")
-    parser.add_argument("--epochs", type=int, default=20, help="(default: 20)")
+    parser.add_argument("--epochs", type=count, default=20, help="(default: 20)")
     return run_experiment(__file__, parser, experiment, argv)
 
 

@@ -191,7 +191,7 @@ class Fusion:
         if any(isinstance(x, Placeholder) for x in args):  # one fused formula in another
             return self.formula(*args)
         for x in args:
-            if not isinstance(x, ndarray | int | float):
+            if type(x) not in (ndarray, bool, int, float):  # NumPy's numbers would count as float64
                 raise TypeError(f"Invalid argument type for {self.formula.__name__!r}: {type(x)}")
         note_call(self.formula.__name__.strip("_"))
         return _to_device(execute(run_fused, (self.formula, _to_host(args)), writes=True))

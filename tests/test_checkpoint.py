@@ -144,7 +144,7 @@ def test_no_checkpoint_at_all(tmp_path):
 
 
 def test_a_folder_is_no_checkpoint(tmp_path):
-    assert "not a whole tinyvae checkpoint" in refused(tmp_path)
+    assert "expected a file, found a folder" in refused(tmp_path)
 
 
 def test_every_truncation_is_refused(saved):

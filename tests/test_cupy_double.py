@@ -498,7 +498,7 @@ def test_what_a_fused_formula_cannot_do(x, formula):
 
 def test_what_cannot_be_given_to_a_fused_formula(x):
     add = cupy.fuse(lambda x, y: x + y)
-    for other in (HOST, np.float32(1), [1.0]):
+    for other in (HOST, np.float32(1), np.float64(1), [1.0]):
         with pytest.raises(TypeError, match="Invalid argument type"):
             add(x, other)
     with pytest.raises(TypeError):

@@ -31,7 +31,7 @@ ALL_FIGURES = {
 def test_a_vae_from_beginning_to_end(capsys):
     assert train("--epochs 2 --latent-dim 3 --batch-size 64 --seed 5 --beta 0.5") == 0
     out, err = capsys.readouterr()
-    folder = Path("runs/vae-mlp-z3")
+    folder = Path("runs/vae-mlp-z3-n200-batch-size64-beta0.5-seed5")
     assert {path.name for path in folder.iterdir()} == {
         "checkpoint.npz",
         "config.json",
@@ -120,7 +120,7 @@ def test_profile_says_where_the_time_went(no_figures, capsys):
 def test_the_convolutional_vae(no_figures, capsys):
     given = "--dataset digits --train-size 70 --batch-size 32 --latent-dim 2 --epochs 1"
     assert train_mnist.main(given.split()) == 0
-    _, about = load_checkpoint(Path("runs/vae-conv-z2/checkpoint.npz"))
+    _, about = load_checkpoint(Path("runs/vae-conv-z2-n70-batch-size32/checkpoint.npz"))
     assert about["model"]["network"] == "conv" and about["step"] == 3
     assert capsys.readouterr().out.splitlines()[-1].startswith("try next: --model ae")
 

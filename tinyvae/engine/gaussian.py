@@ -37,8 +37,9 @@ def _std(logvar):
 @fused
 def kl_to_standard(mu, logvar):
     """KL(N(mu, sigma^2) || N(0, 1)). Kingma and Welling 2014, appendix B."""
+    xp = array_module(logvar)
     # expm1(t) = exp(t) - 1, but exact for small t; exp(t) - 1 could make the KL negative
-    return 0.5 * (mu * mu + array_module(logvar).expm1(logvar) - logvar)
+    return 0.5 * (mu * mu + xp.expm1(logvar) - logvar)
 
 
 @fused

@@ -103,12 +103,12 @@ class Adam(Optimizer):
 
 @fused
 def _adam(grad, beta1, beta2, rate, small, theta, M, V):
+    xp = array_module(theta)
     M *= beta1
     M += grad
     V *= beta2
     V += grad * grad
     # theta -= rate * M / (sqrt(V) + small), all in one new array
-    xp = array_module(V)
     change = xp.sqrt(V)
     change += small
     xp.divide(M, change, out=change)

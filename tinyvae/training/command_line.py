@@ -5,6 +5,7 @@ import sys
 
 from tinyvae.data import load
 from tinyvae.errors import UserError
+from tinyvae.training.output import lenient_output
 
 INTERRUPTED = 130  # exit code: 128 + SIGINT
 
@@ -49,19 +50,30 @@ def load_data(dataset="auto", data_dir=None, train_size=None):
 
 
 def exit_code(prog, run):
-    """run(), None meaning 0; or 2 after a mistake of the user, told in one line on stderr."""
-    try:
-        return run() or 0
-    except UserError as error:
-        message = str(error)
-    except MemoryError as error:  # CuPy's too
-        message = f"out of memory ({error})"
-    except OSError as error:
-        message = (
-            f"cannot use the file or folder {error.filename or 'of the run'}: {error.strerror}"
-        )
-    except KeyboardInterrupt as error:
-        print(f"\ninterrupted{error}", file=sys.stderr)
-        return INTERRUPTED
-    print(f"{prog}: {message}", file=sys.stderr)
-    return 2
+    """run(), None meaning 0; or 2 after a mistake of the user, told in one line on stderr.
+
+    130 after Ctrl-C. Output that fails changes nothing of that.
+    """
+    with lenient_output():
+        try:
+            return run() or 0
+        except UserError as error:
+            message = str(error)
+        except MemoryError as error:  # CuPy's too
+            message = f"out of memory ({error})"
+        except OSError as error:
+            place = error.filename or "of the run"
+            message = f"cannot use the file or folder {place}: {error.strerror or error}"
+        except KeyboardInterrupt as error:
+            print(f"\ninterrupted{error}", file=sys.stderr)
+            return INTERRUPTED
+        print(f"{prog}: {message}", file=sys.stderr)
+        return 2
+
+
+def count(text):
+    """The type of an argument that is a whole number of at least 1."""
+    number = int(text)
+    if not 1 <= number < 2**63:
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, got {text}")
+    return number

@@ -4,7 +4,10 @@ The settings, the model and the data determine a run: the same three give the sa
 """
 
 import math
+import reprlib
+import sys
 from dataclasses import dataclass, fields
+from numbers import Real
 
 from tinyvae.data.batches import BINARIZATIONS
 from tinyvae.errors import UserError
@@ -12,6 +15,7 @@ from tinyvae.errors import UserError
 CHOICES = {"optimizer": ("adam", "sgd"), "binarize": BINARIZATIONS}
 AT_LEAST_ONE = ("epochs", "batch_size", "samples")
 NOT_NEGATIVE = ("beta", "kl_anneal", "free_bits", "threads", "seed")
+MOST = {int: 2**63 - 1, float: sys.float_info.max, "samples": 10**6, "threads": 256}
 FOR_A_KL, FOR_NOISE = ("beta", "kl_anneal", "free_bits"), ("samples",)
 
 
@@ -32,17 +36,30 @@ class Config:
     seed: int = 0
 
     def __post_init__(self):
-        for name, choices in CHOICES.items():
-            if getattr(self, name) not in choices:
-                self._refuse(name, f"one of {', '.join(choices)}")
-        for name in AT_LEAST_ONE:
-            if not getattr(self, name) >= 1:
-                self._refuse(name, "at least 1")
-        for name in NOT_NEGATIVE:
-            if not 0 <= getattr(self, name) < math.inf:
-                self._refuse(name, "a finite number, not negative")
-        if not 0 < self.lr < math.inf:
-            self._refuse("lr", "a finite number above 0")
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.type is str:
+                choices = CHOICES[field.name]
+                if not isinstance(value, str) or value not in choices:
+                    self._refuse(field.name, f"one of {', '.join(choices)}")
+            else:
+                object.__setattr__(self, field.name, self._number(field.name, field.type, value))
+
+    def _number(self, name, kind, value):
+        """The value as an int or a float, also of a NumPy number or, for an int, a whole float."""
+        if isinstance(value, bool) or not isinstance(value, Real):
+            self._refuse(name, "a number")
+        if name in AT_LEAST_ONE and not value >= 1:
+            self._refuse(name, "at least 1")
+        if name in NOT_NEGATIVE and not 0 <= value < math.inf:
+            self._refuse(name, "a finite number, not negative")
+        if name == "lr" and not 0 < value < math.inf:
+            self._refuse(name, "a finite number above 0")
+        if not value <= MOST.get(name, MOST[kind]):
+            self._refuse(name, f"at most {MOST.get(name, MOST[kind])}")
+        if kind(value) != value and kind is int:
+            self._refuse(name, "a whole number")
+        return kind(value)
 
     def require_fits(self, model):
         """Raise UserError for a setting that is not the default and means nothing to the model."""
@@ -60,9 +77,15 @@ class Config:
                     )
 
     def _refuse(self, name, expected):
-        raise UserError(f"{flag(name)} must be {expected}, got {getattr(self, name)!r}")
+        raise UserError(f"{flag(name)} must be {expected}, got {_shown(getattr(self, name))}")
 
 
 def flag(name):
     """The setting as the command line spells it."""
     return "--" + name.replace("_", "-")
+
+
+def _shown(value):
+    if isinstance(value, int) and abs(value) >= 10**40:  # Python refuses to print thousands
+        return "a number of more than 40 digits"
+    return reprlib.repr(value)

@@ -17,7 +17,8 @@ class Feed:
     def __init__(self, model, data, config):
         self.model, self.data, self.config = model, data, config
         self.xp = array_module(model.theta)
-        self.steps_per_epoch = -(-len(data.x_train) // config.batch_size)
+        self.batch_size = min(config.batch_size, len(data.x_train))
+        self.steps_per_epoch = -(-len(data.x_train) // self.batch_size)
         self.x = None  # the training examples on the device, see _upload
         self.order = None  # row i has the numbers of the examples in step i; the last row is padded
         self.eps = None  # the noise of each example, (S, n, noise_dim)
@@ -27,8 +28,8 @@ class Feed:
         """Draw the order and the noise of this epoch; make the examples ready on the device."""
         self._upload(epoch)
         config, n = self.config, len(self.data.x_train)
-        order = np.zeros((self.steps_per_epoch, config.batch_size), dtype=np.int64)
-        batches = minibatches(n, config.batch_size, config.seed, epoch)
+        order = np.zeros((self.steps_per_epoch, self.batch_size), dtype=np.int64)
+        batches = minibatches(n, self.batch_size, config.seed, epoch)
         for row, index in zip(order, batches, strict=True):
             row[: len(index)] = index
         self.order = self._on_device(self.order, order)
@@ -39,7 +40,7 @@ class Feed:
 
     def size(self, i):
         """How many examples step i has."""
-        return min(self.config.batch_size, len(self.data.x_train) - i * self.config.batch_size)
+        return min(self.batch_size, len(self.data.x_train) - i * self.batch_size)
 
     def inputs(self, i):
         """The model's inputs in step i of the epoch: the arguments of `terms`."""

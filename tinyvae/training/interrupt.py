@@ -7,18 +7,25 @@ from contextlib import contextmanager
 
 @contextmanager
 def interrupt_flag():
-    """While this lasts, the first Ctrl-C only sets the event it yields; a second one interrupts."""
+    """While this lasts, the first Ctrl-C only sets the event it yields; a second one interrupts.
+
+    Only where Ctrl-C would raise KeyboardInterrupt, Python's default. A signal that is ignored, as
+    in a background job, stays ignored; a handler of the program that runs Python stays in place.
+    """
     event = threading.Event()
+    default = signal.default_int_handler
 
     def note(signum, frame):
         event.set()
-        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGINT, default)
 
-    if threading.current_thread() is not threading.main_thread():
-        yield event  # only the main thread may handle signals
+    in_main = threading.current_thread() is threading.main_thread()  # others may not handle signals
+    if not in_main or signal.getsignal(signal.SIGINT) is not default:
+        yield event
         return
-    before = signal.signal(signal.SIGINT, note)
+    signal.signal(signal.SIGINT, note)
     try:
         yield event
     finally:
-        signal.signal(signal.SIGINT, before)
+        if signal.getsignal(signal.SIGINT) is note:
+            signal.signal(signal.SIGINT, default)

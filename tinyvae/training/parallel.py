@@ -6,7 +6,7 @@ Without threads only the matrix products use more than one core.
 
 from contextvars import copy_context
 from queue import SimpleQueue
-from threading import Thread
+from threading import Lock, Thread
 
 from threadpoolctl import threadpool_limits
 
@@ -21,10 +21,33 @@ def default_threads(model):
     return 2 if any(isinstance(layer, Conv2d | ConvTranspose2d) for layer in layers) else 1
 
 
-class Threads:
-    """`count` threads that share out a list inside a `with` statement; the caller's is one of them.
+class _OneBlasThread:
+    """One thread in BLAS while anybody needs that; the last one puts back what the first found."""
 
-    If there are two or more, BLAS uses one thread in each of them meanwhile.
+    def __init__(self):
+        self._lock, self._users = Lock(), 0
+
+    def __enter__(self):
+        with self._lock:
+            if not self._users:
+                self._limits = threadpool_limits(1, user_api="blas")
+            self._users += 1
+
+    def __exit__(self, *_):
+        with self._lock:
+            self._users -= 1
+            if not self._users:
+                self._limits.restore_original_limits()
+
+
+_one_blas_thread = _OneBlasThread()
+
+
+class Threads:
+    """Up to `count` threads that share out a list inside a `with` statement; the caller's is one.
+
+    If `count` is two or more, BLAS uses one thread in each of them meanwhile. Where the system
+    gives no more threads, there are fewer: the results are the same, and they take longer.
     """
 
     def __init__(self, count):
@@ -34,20 +57,29 @@ class Threads:
     def __enter__(self):
         if self._threads:
             raise RuntimeError("Threads: already in use; end one `with` before the next")
-        self._limits = threadpool_limits(1 if self.count > 1 else None, user_api="blas")
-        self._queues = [SimpleQueue() for _ in range(self.count - 1)]
-        self._threads = [Thread(target=_serve, args=(q,), daemon=True) for q in self._queues]
-        for thread in self._threads:
-            thread.start()
+        if self.count > 1:
+            _one_blas_thread.__enter__()
+        for _ in range(self.count - 1):
+            queue = SimpleQueue()
+            thread = Thread(target=_serve, args=(queue,), daemon=True)
+            try:
+                thread.start()
+            except (RuntimeError, MemoryError):  # "can't start new thread"
+                break
+            self._threads.append(thread)
+            self._queues.append(queue)
         return self
 
     def __exit__(self, *_):
-        for queue in self._queues:
-            queue.put(None)
-        for thread in self._threads:
-            thread.join()
-        self._threads, self._queues = [], []
-        self._limits.restore_original_limits()
+        try:
+            for queue in self._queues:
+                queue.put(None)
+            for thread in self._threads:
+                thread.join()
+        finally:
+            self._threads, self._queues = [], []
+            if self.count > 1:
+                _one_blas_thread.__exit__()
 
     def map(self, function, *arguments):
         """The builtin map as a list; thread i modulo `count` does item i.

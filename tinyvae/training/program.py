@@ -1,6 +1,7 @@
 """The program of examples/train_mnist.py and examples/train.py: from arguments to a run folder."""
 
 import argparse
+import shlex
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -12,8 +13,10 @@ from tinyvae.models.registry import LIKELIHOODS, MODELS, NETWORKS, make_model
 from tinyvae.training.checkpoint import load_checkpoint
 from tinyvae.training.command_line import INTERRUPTED, Parser, exit_code, load_data
 from tinyvae.training.config import CHOICES, Config, flag
+from tinyvae.training.folder import locked
 from tinyvae.training.profile import Profile
 from tinyvae.training.report import draw_figures, loss_lines, write_metrics
+from tinyvae.training.state import require_size, require_types, unfit
 from tinyvae.training.trainer import Trainer
 
 MODEL_SETTINGS = {  # of make_model: type, choices, help
@@ -66,7 +69,7 @@ def main(file, doc, dataset, argv=None):
                 return run(parse_arguments(doc, dataset, argv), dataset)
         except MemoryError as error:
             raise UserError(
-                f"out of memory ({error}); lower --latent-dim or --train-size"
+                f"out of memory ({error}); lower --latent-dim, --train-size or --threads"
             ) from error
         except KeyboardInterrupt as stop:
             raise KeyboardInterrupt("; if anything was saved, --resume goes on from it") from stop
@@ -95,7 +98,8 @@ def parse_arguments(doc, dataset, argv):
         "--out",
         type=Path,
         metavar="DIR",
-        help="folder to write (default: runs/<model>-<network>-z<latent>)",
+        help="folder to write; other settings than the default become part of its name (default: "
+        "runs/<model>-<network>-z<latent>)",
     )
     parser.add_argument("--resume", type=Path, metavar="RUN", help="folder of a run to go on with")
     parser.add_argument(
@@ -108,7 +112,7 @@ def parse_arguments(doc, dataset, argv):
 
 
 def start(given, dataset, xp):
-    """A new run in a folder of its own."""
+    """A new run. It writes nothing yet, so that a mistake leaves an earlier run as it is."""
     config = Config(**{f.name: given[f.name] for f in fields(Config) if f.name in given})
     settings = {name: given[name] for name in MODEL_SETTINGS if name in given}
     # A model of a single number finds mistakes in the settings before the data are loaded.
@@ -123,63 +127,74 @@ def start(given, dataset, xp):
     if data.is_table and settings["likelihood"] == "gaussian":
         data = data.standardized()
     model = make_model(**settings, shape=data.shape, seed=config.seed).to(xp)
-    trainer = Trainer(model, data, config, given.get("out") or default_folder(model, data))
-    make_folder(trainer.folder)
-    return trainer
+    folder = given.get("out") or default_folder(model, data, config, given)
+    return Trainer(model, data, config, folder)
 
 
-def default_folder(model, data):
+def default_folder(model, data, config, given):
+    """Its name says all settings that are not the default: the runs of a sweep do not collide."""
     settings, words = model.settings, [] if data.source in ("mnist", "digits") else [data.name]
     words += [settings["model"], settings["network"], f"z{settings['latent_dim']}"]
+    words += [given["likelihood"]] if "likelihood" in given else []
+    words += ["x".join(map(str, given["hidden"]))] if "hidden" in given else []
+    words += [f"n{given['train_size']}"] if "train_size" in given else []
+    for field in fields(Config):
+        value = getattr(config, field.name)
+        if value != field.default and field.name not in ("epochs", "threads"):
+            name = field.name.replace("_", "-")
+            words.append(value if field.type is str else f"{name}{value:g}")
     return Path("runs") / "-".join(words)
 
 
 def resume(given, xp):
     """A run that was interrupted, or is to go on for more epochs."""
-    if given.keys() - WITH_RESUME:
-        names = ", ".join(sorted(flag(name) for name in given.keys() - WITH_RESUME))
-        raise UserError(f"--resume takes the settings of the run; leave out {names}")
-    arrays, about = load_checkpoint(given["resume"] / "checkpoint.npz")
+    folder = given["resume"]
+    arrays, about = load_checkpoint(folder / "checkpoint.npz")
+    if "dataset" in given:
+        about["dataset_source"] = given["dataset"]
+    if None in (about.get("model", ""), about.get("dataset_source", "")):
+        raise UserError(
+            f"{folder}: expected a run of this program, got one that was begun in Python, with a "
+            "model or data of its own; go on with it in Python, by Trainer.restore"
+        )
+    kinds = {"config": dict, "model": dict, "train_examples": int, "dataset_source": str}
+    require_types(about, kinds)
+    require_size(about["model"], arrays)
     try:
         config = Config(**about["config"])
-        if "epochs" in given:
-            config = replace(config, epochs=given["epochs"])
-        source = given.get("dataset") or about["dataset_source"]
-        data = load_dataset(source, given.get("data_dir")).head(about["train_examples"])
-        if "columns" in about:
-            data = data.standardized()
-        trainer = Trainer(make_model(**about["model"]).to(xp), data, config, given["resume"])
-        trainer.restore(arrays, about)
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(
-            f"{given['resume']}: the checkpoint does not fit this version of tinyvae ({error}); "
-            "resume it with the version in its config.json, or train anew"
-        ) from error
+        model = make_model(**about["model"]).to(xp)
+    except (UserError, LookupError, TypeError, ValueError, ArithmeticError) as error:
+        raise unfit(error) from error
+    if "epochs" in given:
+        config = replace(config, epochs=given["epochs"])
+    data = load_dataset(about["dataset_source"], given.get("data_dir"))
+    data = data.head(about["train_examples"])
+    if "columns" in about:
+        data = data.standardized()
+    trainer = Trainer(model, data, config, folder)
+    trainer.restore(arrays, about)
     if trainer.step > config.epochs * trainer.steps_per_epoch:
         raise UserError(f"the run has done more than {config.epochs} epochs; raise --epochs")
     return trainer
 
 
-def make_folder(folder):
-    """Make the folder of a run; what an earlier run left there moves to a folder below it."""
-    outputs = ("config.json", "history.csv", "checkpoint.npz", "metrics.json", "figures")
-    folder.mkdir(parents=True, exist_ok=True)
-    old = [folder / name for name in outputs if (folder / name).exists()]
-    if old:
-        number = 1
-        while (folder / f"earlier-{number}").exists():
-            number += 1
-        earlier = folder / f"earlier-{number}"
-        earlier.mkdir()
-        for path in old:
-            path.rename(earlier / path.name)
-        print(f"the results of an earlier run are now in {earlier}")
-
-
 def run(given, dataset):
-    """Train, measure, draw, and print the final numbers."""
+    """The exit code of a run that is new or goes on. Its folder is locked until all is written."""
     xp = get_backend(given.get("backend", "numpy"))
-    trainer = resume(given, xp) if "resume" in given else start(given, dataset, xp)
+    if "resume" in given:
+        if given.keys() - WITH_RESUME:
+            names = ", ".join(sorted(flag(name) for name in given.keys() - WITH_RESUME))
+            raise UserError(f"--resume takes the settings of the run; leave out {names}")
+        with locked(given["resume"]):
+            return work(resume(given, xp), given, xp)
+    trainer = start(given, dataset, xp)
+    trainer.folder.mkdir(parents=True, exist_ok=True)
+    with locked(trainer.folder):
+        return work(trainer, given, xp)
+
+
+def work(trainer, given, xp):
+    """Train, measure, draw, and print the final numbers; the exit code."""
     data, settings = trainer.data, trainer.model.settings
     print(f"computing with {xp.__name__} {xp.__version__} on {device_name(xp)}")
     shape = " x ".join(map(str, data.shape))
@@ -204,7 +219,7 @@ def run(given, dataset):
     print("measuring and drawing ...")
     metrics = write_metrics(trainer)
     print_summary(trainer, metrics)
-    print(f"pictures: {draw_figures(trainer, metrics)}/*.png")
+    print(f"pictures: {shlex.quote(str(draw_figures(trainer, metrics)))}/*.png")
     print_next_step(trainer, given)
     return 0 if trainer.finished else INTERRUPTED
 
@@ -221,8 +236,10 @@ def print_next_step(trainer, given):
     """What to do with the run, or which one to try next."""
     settings = trainer.model.settings
     if not trainer.finished:
-        again = [f" {flag(o)} {given[o]}" for o in ("dataset", "data_dir") if o in given]
-        print(f"not finished; to go on: --resume {trainer.folder}{''.join(again)}")
+        again = ["--resume", str(trainer.folder)]
+        for name in ("backend", "dataset", "data_dir"):
+            again += [flag(name), given[name]] if name in given else []
+        print(f"not finished; to go on: {shlex.join(again)}")
     elif settings["model"] == "ae":
         print("try next: --model vae, and compare the samples")
     elif settings["latent_dim"] != 2:

@@ -11,10 +11,10 @@ the counter. What is a Python number while a step is recorded stays the same in 
 from contextlib import contextmanager
 
 import numpy as np
-from tqdm import tqdm
 
 from tinyvae.engine.backend import array_module, products_by
 from tinyvae.training.cublas import cublas_of
+from tinyvae.training.output import say
 
 TOLERANCE = 0.01  # the part of a step's change by which the change of a replay may differ
 
@@ -108,7 +108,7 @@ class RecordedSteps:
             self.steps.records, self.steps.recorded = False, None
             cause = error.__context__ or error  # a recording that has failed cannot be ended
             reason = (str(cause).splitlines() or [type(cause).__name__])[0]
-            tqdm.write(f"training goes on, but slower: its steps cannot be recorded ({reason})")
+            say(f"training goes on, but slower: its steps cannot be recorded ({reason})")
 
 
 def _restore(copies):

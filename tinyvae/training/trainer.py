@@ -5,27 +5,28 @@ on one machine a resumed run ends bit for bit where an uninterrupted run ends.
 """
 
 import math
-import platform
+import sys
 import time
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-import tinyvae
 from tinyvae.data import Dataset, binarize
-from tinyvae.engine.backend import array_module, memory_errors, to_host
+from tinyvae.engine.backend import array_module, memory_errors
 from tinyvae.engine.optim import SGD, Adam
 from tinyvae.engine.schedules import constant, linear_annealing
 from tinyvae.errors import UserError
 from tinyvae.rng import generator
-from tinyvae.training.checkpoint import arrays_under, save_checkpoint, write_csv, write_json
+from tinyvae.training import state
+from tinyvae.training.checkpoint import save_checkpoint, write_csv, write_json
 from tinyvae.training.config import Config
 from tinyvae.training.diagnosis import all_finite, collapse_warning
 from tinyvae.training.evaluation import evaluate
 from tinyvae.training.feed import Feed
+from tinyvae.training.folder import locked, set_aside
 from tinyvae.training.interrupt import interrupt_flag
+from tinyvae.training.output import Lenient, say
 from tinyvae.training.parallel import DataParallel, Threads, default_threads
 from tinyvae.training.steps import Steps
 
@@ -72,7 +73,8 @@ class Trainer:
             raise UserError(f"the model learns from labels, but {data.name} has none; give labels")
         data.require_range(*model.support)
         self.optimizer = OPTIMIZERS[config.optimizer](model, lr=config.lr)
-        self.threads = Threads((config.threads or default_threads(model)) if xp is np else 1)
+        threads = min(config.threads or default_threads(model), config.batch_size)
+        self.threads = Threads(threads if xp is np else 1)
         self.parallel = DataParallel(model, self.threads)
         self.feed = Feed(model, data, config)
         rng = generator(config.seed, "binarize test")
@@ -87,6 +89,7 @@ class Trainer:
         self.seconds = 0.0  # of the current epoch
         self.sums = self._no_sums()  # of each loss term over the examples of the current epoch
         self.history = []
+        self._began = False  # whether the folder holds this run, not an earlier one
 
     @property
     def finished(self):
@@ -98,11 +101,11 @@ class Trainer:
         Raises Diverged, leaving the last checkpoint, if the loss or the gradient is not finite, and
         UserError if the memory of the GPU or of the machine is full.
         """
-        self.save()
         self.steps.begin_fit()
         goal = (self.config.epochs if epochs is None else epochs) * self.steps_per_epoch
-        ignored = np.errstate(over="ignore", invalid="ignore")  # every step checks for itself
-        with ignored, interrupt_flag() as interrupted:
+        # Every step checks for itself, whatever the caller wants to hear of.
+        with self._locked(), np.errstate(all="ignore"), interrupt_flag() as interrupted:
+            self.save()
             while self.step < goal and not interrupted.is_set():
                 try:
                     with memory_errors():
@@ -122,6 +125,7 @@ class Trainer:
         self.feed.begin(epoch)
         bar = tqdm(
             total=n,
+            file=Lenient(sys.stderr),
             initial=min(n, done * self.config.batch_size),
             desc=f"epoch {epoch + 1}/{self.config.epochs}",
             unit=" examples",
@@ -135,7 +139,7 @@ class Trainer:
                 if loss is not None:
                     self._show(bar, loss)
                 if interrupted.is_set():
-                    tqdm.write("stopping: saving, then measuring (Ctrl-C again: stop at once)")
+                    say("stopping: saving, then measuring (Ctrl-C again: stop at once)")
                     break
         for name, terms in self.steps.sums(done, done + self.step - first).items():
             for term in terms:
@@ -178,13 +182,13 @@ class Trainer:
         self.history.append(row)
         self.sums, self.seconds = self._no_sums(), 0.0
         parts = ", ".join(f"{name} {test[name]:.2f}" for name in train) if len(train) > 1 else ""
-        tqdm.write(
+        say(
             f"epoch {epoch}: test {test['total']:.2f} nats per example"
             f"{f' ({parts})' if parts else ''}, {row['seconds']:.0f} s"
         )
         warning = collapse_warning(test.get("kl_per_dimension", ()))
         if warning and row["beta"] == self.config.beta:  # not while it is still being raised
-            tqdm.write(warning)
+            say(warning)
 
     def _evaluate(self, x, labels, count):
         """Numbers on at least `count` of the examples, and LEAST, evenly spaced; or on all."""
@@ -193,61 +197,56 @@ class Trainer:
         return evaluate(self.model, x[::every], labels, seed=self.config.seed)
 
     def save(self):
-        """Write checkpoint.npz, then config.json and history.csv, which only repeat parts of it."""
+        """Write checkpoint.npz, then config.json and history.csv, which only repeat parts of it.
+
+        Before a new run saves for the first time, the results of an earlier run in the folder are
+        set aside.
+        """
         if self.folder is None:
             return
-        self.folder.mkdir(parents=True, exist_ok=True)
-        about = self.about()
-        progress = {
-            "step": self.step,
-            "epoch": self.step // self.steps_per_epoch,
-            "seconds": self.seconds,
-            "sums": self.sums,
-            "history": self.history,
-        }
-        save_checkpoint(self.folder / "checkpoint.npz", self._arrays(), about | progress)
-        write_json(self.folder / "config.json", about)
-        if self.history:
-            write_csv(self.folder / "history.csv", self.history)
+        with self._locked():
+            earlier = None if self._began else set_aside(self.folder)
+            if earlier:
+                say(f"the results of an earlier run are now in {earlier}")
+            self._began = True
+            about, arrays = self.about(), state.arrays(self.model, self.optimizer)
+            save_checkpoint(self.folder / "checkpoint.npz", arrays, about | state.progress(self))
+            self._repeat(write_json, "config.json", about)
+            if self.history:
+                self._repeat(write_csv, "history.csv", self.history)
+
+    def _repeat(self, write, name, content):
+        """Write a file that repeats the checkpoint. Where that is impossible, training goes on."""
+        try:
+            write(self.folder / name, content)
+        except OSError as error:  # on Windows a spreadsheet locks the file that it shows
+            say(
+                f"WARNING: {self.folder / name} was not written ({error.strerror or error}); "
+                "training goes on, and checkpoint.npz holds the same"
+            )
+
+    def _locked(self):
+        """While this lasts, no other run may write to the folder."""
+        if self.folder is not None:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        return locked(self.folder)
 
     def restore(self, arrays, about):
-        """Go on from load_checkpoint's result. Raises UserError if it is of another run."""
-        if about["dataset_sha256"] != self.data.fingerprint:
-            raise UserError(
-                f"the run was trained on {about['dataset']} with SHA-256 "
-                f"{about['dataset_sha256'][:12]}..., but this {self.data.name} has "
-                f"{self.data.fingerprint[:12]}...; give the same data to resume it"
-            )
-        if arrays.keys() != self._arrays().keys():
-            raise UserError("the checkpoint lacks arrays of the run's model; train anew")
-        self.model.load_state_dict(arrays_under("model/", arrays))
-        for name, value in arrays_under("optimizer/", arrays).items():
-            state = self.optimizer.state[name]
-            state[...] = array_module(state).asarray(value)
+        """Go on from load_checkpoint's result.
+
+        Raises UserError, and changes nothing, if it is of another run or does not fit together.
+        """
+        state.require_data(about, self.data)
+        state.require_progress(about, self.model.term_names, self.steps_per_epoch)
+        state.require_arrays(arrays, state.arrays(self.model, self.optimizer), about["step"])
+        self.model.load_state_dict(state.arrays_under("model/", arrays))
+        for name, value in state.arrays_under("optimizer/", arrays).items():
+            vector = self.optimizer.state[name]
+            vector[...] = array_module(vector).asarray(value)
         self.step, self.seconds = about["step"], about["seconds"]
         self.sums, self.history = about["sums"], about["history"]
-
-    def _arrays(self):
-        """All arrays that change from step to step, on the host."""
-        arrays = {f"model/{name}": value for name, value in self.model.state_dict().items()}
-        for name, value in self.optimizer.state.items():
-            arrays[f"optimizer/{name}"] = to_host(value)
-        return arrays
+        self._began = True
 
     def about(self):
         """What determines the run: settings, model, data and versions."""
-        xp, data = array_module(self.model.theta), self.data
-        about = {
-            "config": asdict(self.config),
-            "model": self.model.settings,
-            "dataset": data.name,
-            "dataset_source": data.source,
-            "dataset_sha256": data.fingerprint,
-            "train_examples": len(data.x_train),
-            "test_examples": len(data.x_test),
-        }
-        if data.mean is not None:
-            about["columns"] = {"mean": data.mean.tolist(), "std": data.std.tolist()}
-        versions = {"tinyvae": tinyvae.__version__, "numpy": np.__version__}
-        versions |= {xp.__name__: xp.__version__, "python": platform.python_version()}
-        return about | {"versions": versions}
+        return state.settings(self)

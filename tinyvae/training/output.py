@@ -1,0 +1,78 @@
+"""Lines for people on the terminal. No training ends because its output is closed, full or gone."""
+
+import os
+import sys
+from contextlib import contextmanager, suppress
+
+from tqdm import tqdm
+
+
+def say(text):
+    """Print a line above the progress bar."""
+    tqdm.write(text, file=Lenient(sys.stdout))
+
+
+class Lenient:
+    """A text stream that is silent after `stream` has failed; None: it was closed all along.
+
+    Characters that the encoding of `stream` lacks are written as escapes, such as \\xe9.
+    """
+
+    def __init__(self, stream):
+        self._stream, self._failed = stream, stream is None
+
+    def write(self, text):
+        self._try(self._write, text)
+        return len(text)
+
+    def flush(self):
+        self._try(lambda: self._stream.flush())
+
+    def discard(self):
+        """Throw away what a stream that failed still holds, or Python's exit would write it."""
+        if self._failed:
+            with suppress(OSError, ValueError, AttributeError):  # a stream without a descriptor
+                null = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(null, self._stream.fileno())
+                os.close(null)
+
+    def _try(self, write, *arguments):
+        if not self._failed:
+            try:
+                write(*arguments)
+            except (OSError, ValueError):  # ValueError: closed in Python
+                self._failed = True
+
+    def _write(self, text):
+        try:
+            self._stream.write(text)
+        except UnicodeEncodeError:
+            encoding = self._stream.encoding
+            self._stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+
+    def __getattr__(self, name):
+        return getattr(self._stream, name)
+
+    def __eq__(self, other):  # tqdm asks whether a bar and a line share a terminal
+        return other is self or other == self._stream
+
+    __hash__ = object.__hash__
+
+
+@contextmanager
+def lenient_output():
+    """While this lasts, sys.stdout and sys.stderr are Lenient: for a whole program."""
+    for descriptor in range(3):  # a file of the run must not get the number of a closed stream
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number
+    before = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = streams = Lenient(sys.stdout), Lenient(sys.stderr)
+    try:
+        yield
+    finally:
+        for stream in streams:
+            stream.flush()
+            stream.discard()
+        sys.stdout, sys.stderr = before
