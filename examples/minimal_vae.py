@@ -81,7 +81,7 @@ if __name__ == "__main__":
         p["W_" + name] = rng.uniform(-bound, bound, (inputs, outputs)).astype(np.float32)
         p["b_" + name] = rng.uniform(-bound, bound, outputs).astype(np.float32)
 
-    if args.check:  # A small step must change the loss as the gradient says, up to rounding errors.
+    if args.check:  # A small step must change the loss by gradient * step, up to rounding errors.
         p = {name: value.astype(np.float64) for name, value in p.items()}
         x, eps = rng.random((8, D)), rng.standard_normal((8, L))  # (8, 784), (8, 20)
         _, grad = loss_and_gradients(p, x, eps)
@@ -97,7 +97,7 @@ if __name__ == "__main__":
     data = load_dataset(args.dataset, args.data_dir)
     x_train = data.x_train.reshape(-1, D) / np.float32(255)  # (60000, 784), from 0 to 1
     x_test = data.x_test.reshape(-1, D) / np.float32(255)  # (10000, 784)
-    m, v, t = dict.fromkeys(p, 0), dict.fromkeys(p, 0), 0  # Adam: means of grad and grad^2; step
+    m, v, t = dict.fromkeys(p, 0), dict.fromkeys(p, 0), 0  # Adam: means of grad and grad^2; steps
     for epoch in range(1, args.epochs + 1):
         shuffled = rng.permutation(x_train)  # (60000, 784), in a new order
         for x in np.split(shuffled, range(BATCH, len(shuffled), BATCH)):  # x: (128, 784)

@@ -3,7 +3,7 @@
 python examples/train.py --dataset fashion-mnist/                  # a folder of four IDX files
 python examples/train.py --dataset pictures.npz --latent-dim 32    # keys as in Keras' mnist.npz
 python examples/train.py --dataset table.csv --hidden 200,200      # columns of numbers
-python examples/train.py --resume runs/table-vae-mlp-z20 --epochs 40
+python examples/train.py --resume runs/table.csv-vae-mlp-z20-200x200 --epochs 40
 
 Files .npz hold x_train and, if there are any, y_train, x_test and y_test; .npy and .csv one array.
 Without a test set, one fifth of the examples, drawn with a fixed seed, becomes the test set.

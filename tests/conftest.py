@@ -13,8 +13,23 @@ from tinyvae.engine.backend import get_backend
 from tinyvae.errors import UserError
 
 settings.register_profile("tinyvae", deadline=None, derandomize=True, max_examples=50)
+settings.register_profile("long", deadline=None, max_examples=3000)
 settings.load_profile("tinyvae")
 pytest.register_assert_rewrite("short_runs")  # its asserts, too, show what they compare
+
+
+def pytest_addoption(parser):
+    parser.addoption("--long", action="store_true", help="robustness tests with thousands of cases")
+
+
+def pytest_configure(config):
+    if config.getoption("--long"):
+        settings.load_profile("long")
+
+
+@pytest.fixture(scope="session")
+def long(request):
+    return request.config.getoption("--long")
 
 
 def _has_gpu():

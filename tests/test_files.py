@@ -3,6 +3,7 @@
 import gzip
 import os
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -289,3 +290,9 @@ def test_damage_in_a_folder_names_the_file(tmp_path):
     written(folder / MNIST_NAMES[2], b"damaged")
     with pytest.raises(UserError, match="mine/t10k-images-idx3-ubyte: expected .* intact copy"):
         load_dataset(folder)
+
+
+@pytest.mark.parametrize("mark", ["NA", "null", "?", "-", ""])
+def test_a_first_row_with_a_missing_value_is_no_header(tmp_path, mark):
+    path = written(tmp_path / "table.csv", f"1,{mark},3\n4,5,6\n".encode())
+    refused(path, f"found {re.escape(repr(mark))} in row 1 of column 2")

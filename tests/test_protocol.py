@@ -3,8 +3,10 @@
 The models are those of toy_variants.py. Training, evaluation and figures know none of them.
 """
 
+import copy
 import csv
 import json
+import pickle
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from tinyvae import Adam, UserError
 from tinyvae.data import Dataset, to_float
 from tinyvae.engine.differences import check_model
 from tinyvae.gradcheck import TOLERANCE
+from tinyvae.models.base import Loss
 from tinyvae.models.classifier import Classifier
 from tinyvae.rng import generator
 from tinyvae.training import plots
@@ -221,3 +224,11 @@ def test_a_model_that_breaks_in_its_last_step_is_named(make):
     run = Trainer(make(), DATA, Config(epochs=1, batch_size=50, lr=1e30))
     with pytest.raises(Diverged, match=r"the (output|gradient) of \S+ is not finite"):
         run.fit()
+
+
+def test_a_loss_is_copied_and_pickled_and_names_its_terms():
+    loss = Loss({"reconstruction": 2.0, "kl": np.array([1.0, 0.5])}, beta=2.0)
+    for copied in (copy.copy(loss), copy.deepcopy(loss), pickle.loads(pickle.dumps(loss))):
+        assert copied.total == loss.total == 5.0
+    with pytest.raises(AttributeError, match="reconstruction, kl, not mse"):
+        loss.mse  # noqa: B018

@@ -4,8 +4,9 @@ import numpy as np
 
 from tinyvae import Bernoulli, Flatten, Linear, ReLU, Reshape, Sequential
 from tinyvae.engine.backend import array_module
-from tinyvae.models.base import EncoderDecoder, as_vectors, batch_first, batch_last
+from tinyvae.models.base import EncoderDecoder
 from tinyvae.models.classifier import Classifier, cross_entropy, cross_entropy_grad
+from tinyvae.models.layout import as_vectors, batch_first, batch_last
 
 PIXELS, WIDTH, L, CLASSES = 784, 6, 3, 10
 

@@ -8,15 +8,8 @@ import sys
 
 import numpy as np
 
-from tinyvae.engine import gaussian, schedules
+from tinyvae.engine import differences, gaussian, schedules
 from tinyvae.engine.activations import ReLU, Sigmoid, Tanh
-from tinyvae.engine.differences import (
-    check_function,
-    check_layer,
-    check_model,
-    numerical_gradient,
-    relative_error,
-)
 from tinyvae.engine.layers import Conv2d, ConvTranspose2d, Flatten, Linear, Reshape, Sequential
 from tinyvae.engine.likelihoods import Bernoulli, Gaussian, LearnedGaussian
 from tinyvae.models.classifier import cross_entropy, cross_entropy_grad
@@ -53,7 +46,7 @@ def _layer_rows(rng):
         (Sequential(Linear(5, 4, rng=rng), Tanh(), Linear(4, 3, rng=rng)), (5, 2)),
     ]
     for layer, shape in cases:
-        for name, error in check_layer(layer, rng.standard_normal(shape), rng).items():
+        for name, error in differences.check_layer(layer, rng.standard_normal(shape), rng).items():
             yield f"{type(layer).__name__} d{name}", error
 
 
@@ -72,13 +65,13 @@ def _formula_rows(rng):
         ("kl_divergence", gaussian.kl_divergence, gaussian.kl_divergence_grad, (a, b, c, d)),
         ("log_density", gaussian.log_density, gaussian.log_density_grad, (a, b, c)),
     ):
-        yield name, check_function(function, gradient, arrays, rng)
+        yield name, differences.check_function(function, gradient, arrays, rng)
     labels, dy = np.array([2, 0, 1, 1, 2]), d[0]
-    numerical = numerical_gradient(lambda: dy @ cross_entropy(a, labels), a)
-    yield "cross_entropy", relative_error(numerical, cross_entropy_grad(a, labels) * dy)
+    numerical = differences.numerical_gradient(lambda: dy @ cross_entropy(a, labels), a)
+    yield "cross_entropy", differences.relative_error(numerical, cross_entropy_grad(a, labels) * dy)
     kl, floor = np.array([0.1, 0.7, 0.3]), 0.4
-    numerical = numerical_gradient(lambda: schedules.free_bits(kl, floor), kl)
-    yield "free_bits", relative_error(numerical, schedules.free_bits_grad(kl, floor))
+    numerical = differences.numerical_gradient(lambda: schedules.free_bits(kl, floor), kl)
+    yield "free_bits", differences.relative_error(numerical, schedules.free_bits_grad(kl, floor))
 
 
 def _likelihood_rows(rng):
@@ -96,10 +89,13 @@ def _likelihood_rows(rng):
             return (dlog_prob * likelihood.log_prob(x, output)).sum()
 
         doutput = likelihood.backward(dlog_prob, x, output)
-        yield f"{name} doutput", relative_error(numerical_gradient(f, output), doutput)
+        yield (
+            f"{name} doutput",
+            differences.relative_error(differences.numerical_gradient(f, output), doutput),
+        )
         for key, parameter in parameters.items():
-            numerical = numerical_gradient(f, parameter.value)
-            yield f"{name} d{key}", relative_error(numerical, parameter.grad)
+            numerical = differences.numerical_gradient(f, parameter.value)
+            yield f"{name} d{key}", differences.relative_error(numerical, parameter.grad)
 
 
 def _model_rows(rng):
@@ -108,13 +104,13 @@ def _model_rows(rng):
         for likelihood in LIKELIHOODS:
             name = f"{network} {likelihood}"
             model = make_model("ae", network, 4, likelihood)
-            yield f"Autoencoder {name}", check_model(model, x, rng=rng)
+            yield f"Autoencoder {name}", differences.check_model(model, x, rng=rng)
             model = make_model("vae", network, 4, likelihood)
-            yield f"VAE {name}", check_model(model, x, eps, rng=rng)
+            yield f"VAE {name}", differences.check_model(model, x, eps, rng=rng)
     model = make_model("vae", "mlp", 4, "bernoulli")
     kl = np.sort(model.to(np, np.float64).loss(x, eps).kl)
     floor = float(kl[1] + kl[2]) / 2  # two dimensions above the floor, two below
-    error = check_model(model, x, eps, rng=rng, beta=4.0, free_bits=floor)
+    error = differences.check_model(model, x, eps, rng=rng, beta=4.0, free_bits=floor)
     yield "VAE mlp, beta 4 and free bits", error
 
 

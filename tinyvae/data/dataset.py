@@ -1,6 +1,6 @@
 """A data set: examples to train on and to test on, with or without labels.
 
-Every loader in this folder returns a Dataset, so this file imports no loader.
+The loaders in this folder import this file, so this file imports no loader.
 """
 
 import hashlib

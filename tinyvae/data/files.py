@@ -18,6 +18,7 @@ from tinyvae.data.reading import contents, open_file, permission_denied
 from tinyvae.errors import UserError
 
 KEYS = ("x_train", "y_train", "x_test", "y_test")
+MISSING = {"", "na", "n/a", "null", "none", "?", "-", "."}  # how people mark a missing value
 _SHOWN = 5  # as many faulty columns stand in one message
 
 
@@ -105,7 +106,8 @@ def _read_numpy(path):
 def read_csv(path):
     """A table of numbers, comma-separated: values (N, D) float32, labels (N,) or None, names.
 
-    The first row is a header if a value in it is not a number; without one, names is None. The
+    The first row is a header if it holds a word, other than a mark for a missing value; without a
+    header, names is None. The
     column named "label", if any, holds integers; it becomes the labels. Raises UserError for rows
     of different lengths, and for values that are no finite numbers, with the row as spreadsheets
     count it: the first row of the file is row 1.
@@ -132,7 +134,8 @@ def _read_rows(path, rows):
             f"{path}: expected commas between the columns, found {other[0]!r} in row {first[0]}; "
             f"save it with commas"
         )
-    header = any(value.strip() and not _is_number(value) for value in names)
+    words = [value.strip() for value in names if not _is_number(value)]
+    header = any(word.lower() not in MISSING for word in words)
     if header:
         names = [name.strip() for name in names]
     columns = len(names)

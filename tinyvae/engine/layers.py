@@ -228,4 +228,4 @@ def _sum_columns(y, out):
 
 def _matrix(x):
     """x (A, ...) as a matrix: all axes but the first become one; a view if x is contiguous."""
-    return x.reshape(x.shape[0], -1)
+    return x.reshape(len(x), -1)

@@ -46,7 +46,7 @@ class Parameter:
     def bind(self, theta, grad, start):
         """Make value and grad views into the two vectors, from `start` on; return where they end.
 
-        The numbers are those in the vectors.
+        Afterwards value and grad show what the vectors hold; the old numbers are not copied.
         """
         shape, stop = self.value.shape, start + self.value.size
         self._value = theta[start:stop].reshape(shape)
@@ -93,7 +93,7 @@ class Module:
         found twice, or if a parameter lies in the theta of another model.
         """
         self._require_own_parameters()
-        for _, module in self.named_modules():  # a module below this one gives up its vectors
+        for _, module in self.named_modules():  # only the top module keeps vectors
             for name in ("_theta", "_grad"):
                 vars(module).pop(name, None)
 
@@ -114,9 +114,9 @@ class Module:
         if any(parameter.theta is not theta for parameter in _parameters(self)):
             name = next(n for n, p in self.named_parameters() if p.theta is not theta)
             raise ValueError(
-                f"{type(self).__name__}: the parameter {name} would not be trained, because it was "
-                "put in, or `to` was called, after the optimizer or replica was made; call `to` on "
-                "the model and make a new optimizer"
+                f"{type(self).__name__}: the parameter {name} is not in the vector being trained: "
+                "it was put in, or `to` was called, after the optimizer or replica was made; call "
+                "`to` on the model and make a new optimizer"
             )
 
     def replica(self):
@@ -156,7 +156,7 @@ class Module:
         """For copy and pickle: the parameters keep the numbers, the vectors stay behind."""
         state = vars(self).copy()
         if self.gathered:
-            state |= {"_theta": self.theta[:0], "_grad": None}  # what remains is module and dtype
+            state |= {"_theta": self.theta[:0], "_grad": None}  # an empty array of the same dtype
         return state
 
     def __setstate__(self, state):
@@ -199,7 +199,7 @@ def _named_children(items, prefix=""):
 
 
 def _parameters(module):
-    """All parameters of a module, without names and in no order: every step asks for them."""
+    """All parameters of a module, faster than named_parameters: every training step asks."""
     stack = [module]
     while stack:
         value = stack.pop()

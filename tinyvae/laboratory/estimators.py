@@ -28,7 +28,7 @@ import numpy as np
 
 from tinyvae.engine.backend import array_module, to_host
 from tinyvae.engine.gaussian import log_density, log_density_grad, reparameterize_backward
-from tinyvae.models.base import as_vectors, batch_first
+from tinyvae.models.layout import as_vectors, batch_first
 
 CODES = 100_000  # decoded at a time, to limit the memory
 # The factors path_k and score_k, (K, N) or one number, from v (K, N), B (N,) and log w (K, N).

@@ -12,7 +12,7 @@ from tinyvae.engine.layers import Sequential
 from tinyvae.engine.likelihoods import Gaussian
 from tinyvae.engine.module import Module, Parameter
 from tinyvae.engine.optim import Adam
-from tinyvae.models.base import as_vectors, batch_first, batch_last
+from tinyvae.models.layout import as_vectors, batch_first, batch_last
 
 
 class Codes(Module):

@@ -17,7 +17,7 @@ from scipy.special import log_softmax, logsumexp, softmax
 
 from tinyvae.engine.backend import array_module, to_host
 from tinyvae.engine.gaussian import log_density
-from tinyvae.models.base import as_vectors, batch_last
+from tinyvae.models.layout import as_vectors, batch_last
 
 RADIUS = 6.0  # half the side of the coarse grid; the prior's probability outside is 4e-9
 SIDE = 0.1  # a cell's side, and the coarse grid's step; the grid can miss a much narrower mode

@@ -7,7 +7,8 @@ data, and the decoder was never trained there. The VAE removes this defect.
 import numpy as np
 
 from tinyvae.engine.layers import Linear, Sequential
-from tinyvae.models.base import EncoderDecoder, as_vectors, batch_first, require_same_size
+from tinyvae.models.base import EncoderDecoder
+from tinyvae.models.layout import as_vectors, batch_first, require_same_size
 
 
 class Autoencoder(EncoderDecoder):

@@ -1,8 +1,7 @@
 """What a model is: everything that training, evaluation and figures may ask of one.
 
-People put the batch first, as data and plots do: images (N, C, H, W), vectors (N, D), codes (N, L).
-The engine puts the batch last. A model moves the batch axis once on the way in, in `_to_engine`,
-and once on the way out, in `batch_first`.
+The methods that people call put the batch first, as data and plots do: images (N, C, H, W), vectors
+(N, D), codes (N, L). The layers put the batch last. layout.py moves the axis between the two.
 """
 
 import math
@@ -11,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from tinyvae.engine import schedules
-from tinyvae.engine.backend import array_module
 from tinyvae.engine.module import Module
+from tinyvae.models.layout import batch_first, batch_last, require_floats
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,7 +141,7 @@ class Model(Module):
 
     def _to_engine(self, x):
         """Examples with the batch last, contiguous, on the model's device and of its dtype."""
-        _require_floats(x, (2, 4), "(N, D) or (N, C, H, W)")
+        require_floats(x, (2, 4), "(N, D) or (N, C, H, W)")
         if self.shape not in (None, x.shape[1:]):
             raise ValueError(
                 f"the model takes examples of shape {self.shape}, got {x.shape[1:]}; convert them, "
@@ -199,7 +198,7 @@ class EncoderDecoder(Model):
 
     def _outputs(self, z):
         """Codes z (N, L) -> the decoder's output (..., N)."""
-        _require_floats(z, (2,), "(N, L)")
+        require_floats(z, (2,), "(N, L)")
         return self._decode(batch_last(z, self.theta))
 
     def _draw_codes(self, n, rng):
@@ -212,36 +211,3 @@ class EncoderDecoder(Model):
     def _decode(self, z):
         self._discard_saved()
         return self.decoder.forward(z)
-
-
-def require_same_size(output, x):
-    """Refuse a decoder whose output is not an example like x: the two might broadcast."""
-    if output.shape[:-1] != x.shape[:-1]:
-        raise ValueError(
-            f"the decoder gives {output.shape[:-1]} for examples of {x.shape[:-1]}: "
-            "both must be equal"
-        )
-
-
-def _require_floats(x, ndims, axes):
-    kind = getattr(getattr(x, "dtype", None), "kind", "")  # "": a list or a tensor
-    if kind != "f" or x.ndim not in ndims or len(x) < 1:
-        got = f"{x.dtype} of shape {x.shape}" if kind else type(x).__name__
-        remedy = "" if kind == "f" else "; convert it, for example uint8 by tinyvae.data.to_float"
-        raise ValueError(f"expected floats of shape {axes} with N >= 1, got {got}{remedy}")
-
-
-def as_vectors(x, *batch):
-    """(C, H, W, N) -> (C H W, *batch), the likelihood's layout."""
-    return x.reshape(math.prod(x.shape[:-1]), *batch)
-
-
-def batch_last(x, like):
-    """(N, ...) -> (..., N), contiguous, on the device of the array `like`, and of its dtype."""
-    xp = array_module(like)
-    return xp.ascontiguousarray(xp.moveaxis(xp.asarray(x, dtype=like.dtype), 0, -1))
-
-
-def batch_first(x):
-    """(..., N) -> (N, ...)"""
-    return array_module(x).moveaxis(x, -1, 0)

@@ -6,7 +6,8 @@ The experiments use a classifier to judge what a decoder draws: is it a digit, a
 import numpy as np
 
 from tinyvae.engine.backend import array_module
-from tinyvae.models.base import Model, batch_first
+from tinyvae.models.base import Model
+from tinyvae.models.layout import batch_first
 
 
 def log_softmax(logits):

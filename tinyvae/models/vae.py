@@ -17,7 +17,8 @@ from tinyvae.engine.gaussian import (
 )
 from tinyvae.engine.layers import Linear
 from tinyvae.engine.module import Module
-from tinyvae.models.base import EncoderDecoder, as_vectors, batch_first, require_same_size
+from tinyvae.models.base import EncoderDecoder
+from tinyvae.models.layout import as_vectors, batch_first, require_same_size
 
 
 class GaussianEncoder(Module):
@@ -123,9 +124,8 @@ class VAE(EncoderDecoder):
     def log_weights(self, x, eps):
         """log p(x, z) - log q(z|x), (S, N), for x (N, ...) and noise eps (S, N, L).
 
-        Each is an unbiased estimate of the ELBO. The log of the mean over S of their exponentials
-        is an estimate of the importance-weighted bound: Burda, Grosse and Salakhutdinov 2016,
-        eq. 8.
+        Each is an unbiased estimate of the ELBO. The log of the mean of their exponentials over S
+        estimates the importance-weighted bound: Burda, Grosse and Salakhutdinov 2016, eq. 8.
         """
         _, mu, logvar, _, z, _, log_px = self._forward(x, eps)
         zero = array_module(z).zeros_like(z)

@@ -3,6 +3,8 @@
 import argparse
 import sys
 
+import numpy as np
+
 from tinyvae.data import load
 from tinyvae.errors import UserError
 from tinyvae.training.output import lenient_output
@@ -52,9 +54,9 @@ def load_data(dataset="auto", data_dir=None, train_size=None):
 def exit_code(prog, run):
     """run(), None meaning 0; or 2 after a mistake of the user, told in one line on stderr.
 
-    130 after Ctrl-C. Output that fails changes nothing of that.
+    130 after Ctrl-C. Output that fails changes nothing of that, nor does the caller's np.seterr.
     """
-    with lenient_output():
+    with lenient_output(), np.errstate(divide="warn", over="warn", under="ignore", invalid="warn"):
         try:
             return run() or 0
         except UserError as error:

@@ -16,6 +16,7 @@ ACTIVE_VARIANCE = 0.01  # Burda, Grosse and Salakhutdinov 2016, section 5.2
 CHUNK = 10  # importance samples decoded at a time: bounds the memory
 
 
+@np.errstate(under="ignore")  # exp(-200) is 0, also for a caller who has numbers raise
 def evaluate(model, x, labels=None, *, seed=0, batch_size=200):
     """A dict of numbers about a model on examples x (N, ...), as a Dataset holds them.
 
@@ -71,6 +72,7 @@ def _r2(error, x):
     return [1 - float(e / v) if v > 0 else None for e, v in zip(error, variation, strict=True)]
 
 
+@np.errstate(under="ignore")
 def importance_weighted_bound(model, x, samples, labels=None, *, seed=0, batch_size=100):
     """The importance-weighted bound on log p(x) of each example, (N,), from `samples` draws of z.
 

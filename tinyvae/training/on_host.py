@@ -8,7 +8,7 @@ import numpy as np
 from tinyvae.data.batches import to_float
 from tinyvae.engine.backend import array_module, to_host
 from tinyvae.engine.gaussian import reparameterize
-from tinyvae.models.base import as_vectors, batch_last
+from tinyvae.models.layout import as_vectors, batch_last
 
 BATCH = 500
 

@@ -12,6 +12,16 @@ def say(text):
     tqdm.write(text, file=Lenient(sys.stdout))
 
 
+def progress(**options):
+    """A progress bar on stderr; tqdm has the options."""
+    try:
+        for stream in filter(None, (sys.stdout, sys.stderr)):
+            stream.flush()  # as tqdm does, which leaves half a bar if that fails
+    except (OSError, ValueError):
+        options["disable"] = True
+    return tqdm(file=Lenient(sys.stderr), **options)
+
+
 class Lenient:
     """A text stream that is silent after `stream` has failed; None: it was closed all along.
 

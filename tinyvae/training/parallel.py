@@ -4,21 +4,40 @@ NumPy releases Python's lock while it computes, so the threads work at the same 
 Without threads only the matrix products use more than one core.
 """
 
+import os
 from contextvars import copy_context
+from math import ceil
 from queue import SimpleQueue
 from threading import Lock, Thread
 
+import numpy as np
 from threadpoolctl import threadpool_limits
 
 from tinyvae.engine.backend import array_module
 from tinyvae.engine.layers import Conv2d, ConvTranspose2d
 from tinyvae.models.base import Loss
 
+# (n, m): a batch of at most n examples stays whole, a part of a larger one has at most m examples.
+CONVOLUTIONS, OTHERS = (32, 128), (256, 256)
 
-def default_threads(model):
-    """How many threads are fastest on two cores: docs/performance.md has the measurement."""
+
+def parts_of(model, batch_size):
+    """How many parts a batch is cut into: the fastest number, see docs/performance.md.
+
+    It does not depend on the number of threads. On a GPU a batch stays whole.
+    """
     layers = (module for _, module in model.named_modules())
-    return 2 if any(isinstance(layer, Conv2d | ConvTranspose2d) for layer in layers) else 1
+    convolutions = any(isinstance(layer, Conv2d | ConvTranspose2d) for layer in layers)
+    whole, largest = CONVOLUTIONS if convolutions else OTHERS
+    if batch_size <= whole or array_module(model.theta) is not np:
+        return 1
+    return 2 * ceil(batch_size / (2 * largest))  # even, so that two threads get equally many
+
+
+def cores():
+    """How many cores this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)  # not on macOS and Windows
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 class _OneBlasThread:
@@ -46,18 +65,18 @@ _one_blas_thread = _OneBlasThread()
 class Threads:
     """Up to `count` threads that share out a list inside a `with` statement; the caller's is one.
 
-    If `count` is two or more, BLAS uses one thread in each of them meanwhile. Where the system
-    gives no more threads, there are fewer: the results are the same, and they take longer.
+    With `one_blas_thread` BLAS uses one thread in each of them meanwhile. Where the system gives no
+    more threads, there are fewer: the results are the same, and they take longer.
     """
 
-    def __init__(self, count):
-        self.count = count
+    def __init__(self, count, one_blas_thread=True):
+        self.count, self.one_blas_thread = count, one_blas_thread
         self._threads, self._queues = [], []  # a queue is faster than an executor
 
     def __enter__(self):
         if self._threads:
             raise RuntimeError("Threads: already in use; end one `with` before the next")
-        if self.count > 1:
+        if self.one_blas_thread:
             _one_blas_thread.__enter__()
         for _ in range(self.count - 1):
             queue = SimpleQueue()
@@ -78,7 +97,7 @@ class Threads:
                 thread.join()
         finally:
             self._threads, self._queues = [], []
-            if self.count > 1:
+            if self.one_blas_thread:
                 _one_blas_thread.__exit__()
 
     def map(self, function, *arguments):
@@ -113,38 +132,40 @@ def _serve(queue):
 
 
 class DataParallel:
-    """The loss and the gradient of a model, computed in parts of the batch, a thread for each.
+    """The loss and the gradient of a model, computed in parts of the batch.
 
-    Each part has a replica of the model, which shares its `theta` and has a gradient of its own.
+    Each batch is cut into `parts` parts. Every thread computes one part at a time, on a replica of
+    the model, which shares the model's `theta` and has a gradient of its own. The gradients are
+    added in the order of the parts. So the numbers do not depend on how many threads there are.
     """
 
-    def __init__(self, model, threads):
-        self.model, self.threads = model, threads
-        self.replicas = [model, *(model.replica() for _ in range(threads.count - 1))]
+    def __init__(self, model, parts=1, threads=1, free_bits=0.0):
+        self.model, self.parts, self.free_bits = model, parts, free_bits
+        self.threads = Threads(min(threads, parts), one_blas_thread=parts > 1)
+        # Free bits look at the mean KL of the whole batch. So no part can begin its backward before
+        # all parts have done their forward, and each part must keep a forward of its own.
+        replicas = parts if free_bits else self.threads.count
+        self.replicas = [model, *(model.replica() for _ in range(replicas - 1))]
 
-    def gradient(self, *inputs, beta=1.0, free_bits=0.0):
+    def gradient(self, *inputs, beta=1.0):
         """The Loss of a batch, as model.loss returns it; sets the model's `grad`, as backward."""
         xp, n, run = array_module(inputs[0]), len(inputs[0]), self.threads.map
-        replicas = self.replicas[:n]  # one example makes one part
         # The noise (S, N, ...) has its batch axis second.
         axes = (0, 1, 0) if self.model.noise_dim else (0, 0)
-        parts = [
-            array_module(array).array_split(array, len(replicas), axis)
+        cuts = [
+            array_module(array).array_split(array, min(self.parts, n), axis)
             for array, axis in zip(inputs, axes, strict=False)
         ]
-        shares = [len(part) / n for part in parts[0]]
-
-        def forward(replica, *part):
-            return replica.terms(*part)
+        parts = list(zip(*cuts, strict=True))
+        shares = [len(part[0]) / n for part in parts]
+        terms = []  # of the parts that are done
 
         def mean(name):
             """Over the batch: the means over its parts, weighed by their share of the batch."""
-            return sum(share * part[name] for share, part in zip(shares, terms, strict=True))
+            return sum(share * part[name] for share, part in zip(shares, terms, strict=False))
 
-        terms = run(forward, replicas, *parts)
-        whole = terms[0] if len(terms) == 1 else {name: mean(name) for name in terms[0]}
-        loss = Loss(whole, beta, free_bits)
-        dterms = loss.dterms
+        def forward(replica, part):
+            return replica.terms(*part)
 
         def backward(replica, share):
             replica.terms_backward({name: share * dterm for name, dterm in dterms.items()})
@@ -153,6 +174,15 @@ class DataParallel:
             for other in others:
                 total += other
 
-        run(backward, replicas, shares)
-        run(add, *(xp.array_split(replica.grad, self.threads.count) for replica in replicas))
+        for first in range(0, len(parts), len(self.replicas)):
+            group = slice(first, first + len(self.replicas))  # of parts, computed at the same time
+            replicas = self.replicas[: len(parts[group])]
+            earlier = [self.model.grad.copy()] if first else []  # the sum over the earlier groups
+            terms += run(forward, replicas, parts[group])
+            whole = terms[0] if len(parts) == 1 else {name: mean(name) for name in terms[0]}
+            loss = Loss(whole, beta, self.free_bits)  # of the whole batch after the last group
+            dterms = loss.dterms
+            run(backward, replicas, shares[group])
+            grads = [self.model.grad, *earlier, *(replica.grad for replica in replicas[1:])]
+            run(add, *(xp.array_split(grad, self.threads.count) for grad in grads))
         return loss

@@ -16,7 +16,7 @@ from tinyvae.training.config import CHOICES, Config, flag
 from tinyvae.training.folder import locked
 from tinyvae.training.profile import Profile
 from tinyvae.training.report import draw_figures, loss_lines, write_metrics
-from tinyvae.training.state import require_size, require_types, unfit
+from tinyvae.training.state import build_model, require_types, unfit
 from tinyvae.training.trainer import Trainer
 
 MODEL_SETTINGS = {  # of make_model: type, choices, help
@@ -152,17 +152,15 @@ def resume(given, xp):
     arrays, about = load_checkpoint(folder / "checkpoint.npz")
     if "dataset" in given:
         about["dataset_source"] = given["dataset"]
-    if None in (about.get("model", ""), about.get("dataset_source", "")):
+    if about.get("dataset_source", "") is None:
         raise UserError(
-            f"{folder}: expected a run of this program, got one that was begun in Python, with a "
-            "model or data of its own; go on with it in Python, by Trainer.restore"
+            f"{folder}: the run was trained on arrays; name a file that holds them with --dataset, "
+            "or go on with it in Python, with Trainer.restore"
         )
-    kinds = {"config": dict, "model": dict, "train_examples": int, "dataset_source": str}
-    require_types(about, kinds)
-    require_size(about["model"], arrays)
+    model = build_model(about, arrays).to(xp)
+    require_types(about, {"config": dict, "train_examples": int, "dataset_source": str})
     try:
         config = Config(**about["config"])
-        model = make_model(**about["model"]).to(xp)
     except (UserError, LookupError, TypeError, ValueError, ArithmeticError) as error:
         raise unfit(error) from error
     if "epochs" in given:

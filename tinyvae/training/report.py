@@ -68,7 +68,7 @@ def loss_lines(trainer, metrics):
 
 
 def draw_figures(trainer, metrics):
-    """Write figures/*.png from the final metrics and the model, and return their folder."""
+    """Write figures/*.png into the folder of a trainer, and return their folder."""
     folder = trainer.folder / "figures"
     folder.mkdir(parents=True, exist_ok=True)
     model, data, settings = trainer.model, trainer.data, trainer.model.settings

@@ -10,12 +10,15 @@ import math
 import platform
 import reprlib
 from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 
 import tinyvae
 from tinyvae.engine.backend import array_module, to_host
 from tinyvae.errors import UserError
+from tinyvae.models.registry import make_model
+from tinyvae.training.checkpoint import load_checkpoint
 
 
 def settings(trainer):
@@ -54,6 +57,35 @@ def arrays(model, optimizer):
     return parameters | {f"optimizer/{k}": to_host(v) for k, v in optimizer.state.items()}
 
 
+def load_model(folder, xp=np):
+    """The trained model of a run's folder, on the host or, with xp=cupy, on the GPU.
+
+    Raises UserError if there is no checkpoint, or if make_model did not build its model.
+    """
+    held, about = load_checkpoint(Path(folder) / "checkpoint.npz")
+    model = build_model(about, held)
+    try:
+        model.load_state_dict(arrays_under("model/", held))
+    except ValueError as error:
+        raise unfit(error) from error
+    return model.to(xp)
+
+
+def build_model(about, arrays):
+    """The model of a checkpoint before its training, as make_model builds it."""
+    if about.get("model", "") is None:
+        raise UserError(
+            "the run's model was not built by make_model; build it in Python, and go on with "
+            "Trainer.restore"
+        )
+    require_types(about, {"model": dict})
+    _require_size(about["model"], arrays)
+    try:
+        return make_model(**about["model"])
+    except (UserError, LookupError, TypeError, ValueError, ArithmeticError) as error:
+        raise unfit(error) from error
+
+
 def arrays_under(prefix, arrays):
     """The arrays whose names begin with `prefix`, under the rest of their names."""
     return {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
@@ -68,7 +100,7 @@ def require_types(about, kinds):
         _require(right, f"{name} must be a {kind.__name__}, got {reprlib.repr(value)}")
 
 
-def require_size(settings, arrays):
+def _require_size(settings, arrays):
     """That the arguments of make_model ask for no layer wider than all of the arrays."""
     most = sum(array.size for array in arrays.values())
     for name in settings.keys() - {"seed"}:

@@ -12,7 +12,7 @@ from tinyvae.engine.backend import array_module, to_host
 from tinyvae.errors import UserError
 from tinyvae.models.base import Loss
 from tinyvae.training.diagnosis import all_finite, first_not_finite
-from tinyvae.training.parallel import DataParallel, Threads
+from tinyvae.training.parallel import DataParallel
 from tinyvae.training.recorded import RecordedSteps
 
 LOOK_EVERY = 0.3  # seconds between two readings of the loss on a GPU
@@ -56,7 +56,7 @@ class Steps:
             terms = {name: table[i] for name, table in self.losses.items()}
             loss = Loss(terms, beta, trainer.config.free_bits)
         if look and not self._finite(loss):
-            whole = DataParallel(trainer.model, Threads(1))
+            whole = DataParallel(trainer.model, free_bits=trainer.config.free_bits)
             raise self.diverged(lambda: self.gradient(whole, trainer.feed.inputs(i), beta))
         if not replayed:
             self.update(loss, i)
@@ -67,11 +67,11 @@ class Steps:
 
     def gradient(self, parallel, inputs, beta):
         """The Loss of a minibatch; sets the model's gradient."""
-        return parallel.gradient(*inputs, beta=beta, free_bits=self.trainer.config.free_bits)
+        return parallel.gradient(*inputs, beta=beta)
 
     def update(self, loss, row, scalars=None):
         """Have the optimizer do its step, and write the loss terms to this row of `losses`."""
-        self.trainer.optimizer.step(self.trainer.threads.map, scalars)
+        self.trainer.optimizer.step(self.trainer.parallel.threads.map, scalars)
         for name, term in loss.terms.items():
             if name not in self.losses:
                 xp, steps = array_module(self.trainer.model.theta), self.trainer.steps_per_epoch

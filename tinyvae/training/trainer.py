@@ -5,12 +5,10 @@ on one machine a resumed run ends bit for bit where an uninterrupted run ends.
 """
 
 import math
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from tinyvae.data import Dataset, binarize
 from tinyvae.engine.backend import array_module, memory_errors
@@ -26,8 +24,8 @@ from tinyvae.training.evaluation import evaluate
 from tinyvae.training.feed import Feed
 from tinyvae.training.folder import locked, set_aside
 from tinyvae.training.interrupt import interrupt_flag
-from tinyvae.training.output import Lenient, say
-from tinyvae.training.parallel import DataParallel, Threads, default_threads
+from tinyvae.training.output import progress, say
+from tinyvae.training.parallel import DataParallel, cores, parts_of
 from tinyvae.training.steps import Steps
 
 OPTIMIZERS = {"adam": Adam, "sgd": SGD}
@@ -73,9 +71,10 @@ class Trainer:
             raise UserError(f"the model learns from labels, but {data.name} has none; give labels")
         data.require_range(*model.support)
         self.optimizer = OPTIMIZERS[config.optimizer](model, lr=config.lr)
-        threads = min(config.threads or default_threads(model), config.batch_size)
-        self.threads = Threads(threads if xp is np else 1)
-        self.parallel = DataParallel(model, self.threads)
+        examples = min(config.batch_size, len(data.x_train))
+        parts = parts_of(model, examples * config.samples)
+        threads = config.threads or cores()
+        self.parallel = DataParallel(model, parts, threads, config.free_bits)
         self.feed = Feed(model, data, config)
         rng = generator(config.seed, "binarize test")
         self.x_test = xp.asarray(binarize(data.x_test, config.binarize, rng))
@@ -123,16 +122,15 @@ class Trainer:
         n = len(self.data.x_train)
         first, (epoch, done) = self.step, divmod(self.step, self.steps_per_epoch)
         self.feed.begin(epoch)
-        bar = tqdm(
+        bar = progress(
             total=n,
-            file=Lenient(sys.stderr),
             initial=min(n, done * self.config.batch_size),
             desc=f"epoch {epoch + 1}/{self.config.epochs}",
             unit=" examples",
             mininterval=0.5,
         )
         self.steps.begin_epoch()
-        with bar, self.threads:
+        with bar, self.parallel.threads:
             for i in range(done, self.steps_per_epoch):
                 loss = self.steps.do(i)
                 bar.update(self.feed.size(i))

@@ -1,0 +1,39 @@
+"""Where the batch axis is moved: people have it first (N, ...), the engine has it last (..., N)."""
+
+import math
+
+from tinyvae.engine.backend import array_module
+
+
+def batch_last(x, like):
+    """(N, ...) -> (..., N), contiguous, on the device of the array `like`, and of its dtype."""
+    xp = array_module(like)
+    return xp.ascontiguousarray(xp.moveaxis(xp.asarray(x, dtype=like.dtype), 0, -1))
+
+
+def batch_first(x):
+    """(..., N) -> (N, ...)"""
+    return array_module(x).moveaxis(x, -1, 0)
+
+
+def as_vectors(x, *batch):
+    """(C, H, W, N) -> (C H W, *batch), the likelihood's layout."""
+    return x.reshape(math.prod(x.shape[:-1]), *batch)
+
+
+def require_floats(x, ndims, axes):
+    """Refuse an x that is no array of floats with a batch axis and this number of axes."""
+    kind = getattr(getattr(x, "dtype", None), "kind", "")  # "": a list or a tensor
+    if kind != "f" or x.ndim not in ndims or len(x) < 1:
+        got = f"{x.dtype} of shape {x.shape}" if kind else type(x).__name__
+        remedy = "" if kind == "f" else "; convert it, for example uint8 by tinyvae.data.to_float"
+        raise ValueError(f"expected floats of shape {axes} with N >= 1, got {got}{remedy}")
+
+
+def require_same_size(output, x):
+    """Refuse a decoder whose output is not an example like x: the two might broadcast."""
+    if output.shape[:-1] != x.shape[:-1]:
+        raise ValueError(
+            f"the decoder gives {output.shape[:-1]} for examples of {x.shape[:-1]}: "
+            "both must be equal"
+        )
