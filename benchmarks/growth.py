@@ -22,7 +22,7 @@ from variants import LATENT_DIM, inputs
 from tinyvae import Adam, get_backend, make_model
 from tinyvae.data import Dataset, load
 from tinyvae.training.config import Config
-from tinyvae.training.parallel import DataParallel, Threads, default_threads
+from tinyvae.training.parallel import DataParallel, cores, parts_of
 from tinyvae.training.trainer import Trainer
 
 FIGURE = Path(__file__).parent.parent / "docs" / "images" / "growth.png"
@@ -52,8 +52,8 @@ def train(data, epochs):
 def step_ms(batch_size, steps=20):
     x, eps = inputs(batch_size)
     model, times = make_model(latent_dim=LATENT_DIM), []
-    with Threads(default_threads(model)) as threads:
-        parallel, optimizer = DataParallel(model, threads), Adam(model)
+    parallel, optimizer = DataParallel(model, parts_of(model, batch_size), cores()), Adam(model)
+    with parallel.threads as threads:
         for _ in range(steps):
             start = time.perf_counter()
             parallel.gradient(x, eps)

@@ -110,9 +110,7 @@ def compare(options):
     if options.task != "step" or not has_jax(options.backend):
         names = [name for name in names if name.split()[0] != "jax"]
     if options.task != "step":
-        names = [name for name in names if name != "tinyvae recorded"]
-    if options.task != "step" or options.threads == 1:
-        names = [name for name in names if name != "tinyvae parts"]
+        names = [name for name in names if name not in ("tinyvae parts", "tinyvae recorded")]
     workers = started(names, options)
     agree({name: worker.first for name, worker in workers.items() if name != "sgemm"})
     for worker in workers.values():

@@ -162,16 +162,17 @@ def tinyvae_task(options):
     """(run, about): run does the task once and returns a function that gets a number to compare.
 
     about says more, when the first run is done.
-    With "parts" each thread computes a part of the batch, as in training with --threads.
+    With "parts" the batch is cut into parts, as in training, which the threads share out.
     """
     from tinyvae import Adam, get_backend, make_model, to_host
-    from tinyvae.training.parallel import DataParallel, Threads
+    from tinyvae.training.parallel import DataParallel, parts_of
 
     xp = get_backend(options.backend)
     x, eps = (xp.asarray(array) for array in inputs(options.batch_size))
     model = make_model(network=options.network, latent_dim=LATENT_DIM).to(xp)
-    threads = Threads(options.threads if "parts" in options.variant else 1).__enter__()  # for good
-    parallel, optimizer = DataParallel(model, threads), Adam(model)
+    parts = parts_of(model, options.batch_size) if "parts" in options.variant else 1
+    parallel, optimizer = DataParallel(model, parts, options.threads), Adam(model)
+    threads = parallel.threads.__enter__()  # for good
 
     def step():
         loss = parallel.gradient(x, eps)

@@ -11,6 +11,7 @@ from hypothesis import settings
 
 from tinyvae.engine.backend import get_backend
 from tinyvae.errors import UserError
+from tinyvae.training import parallel
 
 settings.register_profile("tinyvae", deadline=None, derandomize=True, max_examples=50)
 settings.register_profile("long", deadline=None, max_examples=3000)
@@ -68,3 +69,9 @@ def folders(tmp_path):
         return folder
 
     return make
+
+
+@pytest.fixture
+def small_parts(monkeypatch):
+    """The small batches of toy runs, too, are cut into parts: at least two, of at most 4."""
+    monkeypatch.setattr(parallel, "OTHERS", (1, 4))

@@ -22,7 +22,7 @@ RUNS = {
     "everything": EVERYTHING,
     "sgd": {"optimizer": "sgd", "lr": 1e-4, "likelihood": "gaussian"},
     "autoencoder": {"model": "ae"},
-    "threads": EVERYTHING | {"threads": 3},
+    "threads": EVERYTHING | {"network": "conv", "samples": 3, "threads": 3},  # and two parts
 }
 each_run = pytest.mark.parametrize("settings", RUNS.values(), ids=RUNS)
 

@@ -61,7 +61,7 @@ def test_a_broken_gradient_stops_training(folders, monkeypatch):
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
-def test_a_gradient_broken_in_another_threads_part_is_found(folders, monkeypatch):
+def test_a_gradient_broken_in_another_threads_part_is_found(folders, monkeypatch, small_parts):
     """By one image, the last of its batch: the diagnosis looks at the whole batch."""
     folder, begun = folders(), []
     run = after_step(trainer(folder, {"threads": 2}), STEPS + 2, lambda: begun.append(True))

@@ -1,18 +1,20 @@
-"""Parts of a batch on threads: the same numbers as in one piece, and really at the same time."""
+"""A batch in parts: the numbers of one piece, the same numbers on any number of threads."""
 
+import os
 import threading
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from short_runs import EVERYTHING, each_run, trainer
+from short_runs import each_run, trainer, without_seconds
 from threadpoolctl import threadpool_info, threadpool_limits
 from toys import each_likelihood, each_model, loss_and_gradient, make, on_host, tiny_batch
 
-from tinyvae import Adam
+from tinyvae import VAE, Adam, make_model
 from tinyvae.training import parallel
-from tinyvae.training.parallel import DataParallel, Threads
+from tinyvae.training import trainer as trainer_module
+from tinyvae.training.parallel import DataParallel, Threads, parts_of
 
 COUNTS = (1, 2, 3, 5)
 each_count = pytest.mark.parametrize("count", COUNTS)
@@ -91,23 +93,27 @@ def test_threads_ignore_what_the_caller_ignores():
             threads.map(np.log, [zero + 1, zero])
 
 
-def test_blas_keeps_to_one_thread_meanwhile():
-    def blas_threads():
-        return [lib["num_threads"] for lib in threadpool_info() if lib["user_api"] == "blas"]
+def blas_threads():
+    return [lib["num_threads"] for lib in threadpool_info() if lib["user_api"] == "blas"]
 
+
+def test_blas_keeps_to_one_thread_meanwhile():
     with threadpool_limits(2, user_api="blas"):  # which the suite has set to 1
         before = blas_threads()
         assert before and set(before) == {2}
-        with Threads(1):
+        for count in (1, 3):
+            with Threads(count):
+                assert set(blas_threads()) == {1}
             assert blas_threads() == before
-        with Threads(3):
-            assert set(blas_threads()) == {1}
-        assert blas_threads() == before
+        with Threads(1, one_blas_thread=False):
+            assert blas_threads() == before
 
 
-def gradient_in_parts(model, x, eps, count, **options):
-    with Threads(count) as threads:
-        loss = DataParallel(model, threads).gradient(*model.inputs(x, eps), **options)
+def gradient_in_parts(model, inputs, count, threads=2, beta=1.0, free_bits=0.0):
+    """The loss, and the gradient computed in `count` parts."""
+    in_parts = DataParallel(model, count, threads, free_bits)
+    with in_parts.threads:
+        loss = in_parts.gradient(*inputs, beta=beta)
     return loss, model.grad.copy()
 
 
@@ -115,12 +121,12 @@ def gradient_in_parts(model, x, eps, count, **options):
 @each_likelihood
 @each_count
 def test_gradient_of_the_parts_is_that_of_the_whole(kind, likelihood, count):
-    """Seven images, which no count divides; and fewer than threads."""
+    """Seven images, which no count divides; and fewer images than parts."""
     for n, samples in ((7, 2), (2, 1), (1, 3)):
         x, eps = tiny_batch(n, samples)
         model = make(kind, likelihood)
         total, gradient = loss_and_gradient(model, x, eps)
-        loss, parts = gradient_in_parts(model, x, eps, count)
+        loss, parts = gradient_in_parts(model, model.inputs(x, eps), count)
         assert float(loss.total) == pytest.approx(total, rel=1e-12)
         np.testing.assert_allclose(parts, gradient, rtol=1e-10, atol=1e-13)
 
@@ -134,18 +140,63 @@ def test_free_bits_look_at_the_whole_batch(count, n, beta, seed):
     kl = np.sort(model.loss(x, eps).kl)
     options = {"beta": beta, "free_bits": float(kl[0] + kl[1]) / 2}
     total, gradient = loss_and_gradient(model, x, eps, **options)
-    loss, parts = gradient_in_parts(model, x, eps, count, **options)
+    loss, parts = gradient_in_parts(model, (x, eps), count, **options)
     np.testing.assert_allclose(np.sort(loss.kl), kl, rtol=1e-12)
     assert float(loss.total) == pytest.approx(total, rel=1e-12)
     np.testing.assert_allclose(parts, gradient, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("free_bits", [0.0, 0.1])
+@each_count
+def test_no_bit_depends_on_the_number_of_threads(count, free_bits):
+    """Also with a last part or a last group of parts that is smaller than the others."""
+    model = make("vae", "bernoulli", dtype=np.float32)
+    for n in (11, 5, 3, 1):
+        inputs = [array.astype(np.float32) for array in tiny_batch(n, 2)]
+        loss, gradient = gradient_in_parts(model, inputs, 5, 1, 0.7, free_bits)
+        other, same = gradient_in_parts(model, inputs, 5, count, 0.7, free_bits)
+        assert same.tobytes() == gradient.tobytes()
+        assert other.total == loss.total and other.kl.tobytes() == loss.kl.tobytes()
+
+
+def test_blas_does_not_depend_on_the_number_of_threads():
+    """The last bits of its products depend on how many threads it has."""
+    with threadpool_limits(2, user_api="blas"):
+        for parts, blas in ((1, 2), (4, 1)):
+            for threads in (1, 3):
+                with DataParallel(make("vae", "bernoulli"), parts, threads).threads:
+                    assert set(blas_threads()) == {blas}
+
+
+def test_a_large_batch_keeps_no_more_in_memory_than_a_small_one(monkeypatch):
+    """No more parts are between forward and backward than there are threads, without free bits."""
+    model = make("vae", "bernoulli")
+    forwards, most, lock = [0], [0], threading.Lock()
+
+    def counted(method, change):
+        def run(self, *arguments):
+            with lock:
+                forwards[0] += change
+                most[0] = max(most[0], forwards[0])
+            return method(self, *arguments)
+
+        return run
+
+    monkeypatch.setattr(VAE, "terms", counted(VAE.terms, 1))
+    monkeypatch.setattr(VAE, "terms_backward", counted(VAE.terms_backward, -1))
+    for threads, free_bits, kept in ((1, 0.0, 1), (3, 0.0, 3), (20, 0.0, 8), (3, 0.1, 8)):
+        most[0] = 0
+        gradient_in_parts(model, tiny_batch(40), 8, threads, 1.0, free_bits)
+        assert forwards == [0] and (most[0] <= kept if free_bits == 0 else most[0] == kept)
+        assert len(DataParallel(model, 8, threads, free_bits).replicas) == kept
 
 
 def test_replicas_see_every_step_of_the_model():
     """They share theta: after steps of an optimizer, loss and gradient are still the model's."""
     model, other = make("vae", "bernoulli"), make("vae", "bernoulli")
     optimizers = [Adam(model, lr=0.1), Adam(other, lr=0.1)]
-    with Threads(2) as threads:
-        in_parts = DataParallel(model, threads)
+    in_parts = DataParallel(model, parts=2, threads=2)
+    with in_parts.threads as threads:
         for seed in range(4):
             x, eps = tiny_batch(5, seed=seed)
             in_parts.gradient(x, eps)
@@ -156,22 +207,46 @@ def test_replicas_see_every_step_of_the_model():
 
 
 @each_run
-def test_a_run_on_threads_is_the_run_without(folders, settings):
-    histories = []
-    for threads in (1, 2, 4):
+def test_a_run_is_bit_for_bit_the_same_on_any_number_of_threads(folders, settings, small_parts):
+    runs = []
+    for threads in (1, 2, 3, 5):
         run = trainer(folders(), settings | {"threads": threads})
         run.fit()
-        histories.append(run.history)
-    for row, *others in zip(*histories, strict=True):
-        for other in others:
-            assert {"train_total", "test_total", "test_mse"} < row.keys() == other.keys()
-            assert ("test_kl" in row) == (settings.get("model") != "ae")
-            for name in row.keys() & {"train_total", "test_total", "test_kl", "test_mse"}:
-                assert other[name] == pytest.approx(row[name], rel=1e-5, abs=1e-7)
+        runs.append((run.model.theta.tobytes(), without_seconds(run.history)))
+        assert run.parallel.parts > 1 and run.parallel.threads.count <= threads
+    assert all(run == runs[0] for run in runs)
 
 
-def test_the_network_says_how_many_threads_it_gains_by(folders):
-    for network, count in (("conv", 2), ("mlp", 1)):
-        assert trainer(folders(), {"network": network}).threads.count == count
-        chosen = trainer(folders(), EVERYTHING | {"network": network, "threads": 4})
-        assert len(chosen.parallel.replicas) == chosen.threads.count == 4
+def test_parts_have_a_largest_size():
+    """At most 128 examples with convolutions; an even number of parts, or one."""
+    conv, mlp = make_model(network="conv"), make_model(network="mlp")
+    for model, whole, largest in ((conv, *parallel.CONVOLUTIONS), (mlp, *parallel.OTHERS)):
+        for n in (1, whole, whole + 1, largest + 1, 2 * largest, 2 * largest + 1, 5000):
+            parts = parts_of(model, n)
+            assert parts == 1 if n <= whole else parts % 2 == 0
+            assert largest / 4 < n / parts <= largest or n < largest
+    assert [parts_of(conv, n) for n in (128, 512, 513)] == [2, 4, 6]
+    assert parts_of(mlp, 128) == 1
+
+
+def test_the_default_is_a_thread_for_each_core_but_not_more_than_parts(
+    folders, monkeypatch, small_parts
+):
+    for available, batch_size, count in ((3, 16, 3), (64, 16, 4), (64, 1, 1), (3, 1000, 3)):
+        monkeypatch.setattr(trainer_module, "cores", lambda available=available: available)
+        run = trainer(folders(), {"batch_size": batch_size})
+        assert run.parallel.threads.count == len(run.parallel.replicas) == count
+    assert trainer(folders(), {"threads": 2}).parallel.threads.count == 2
+
+
+def test_a_gpu_computes_the_whole_batch(xp):
+    model = make_model(network="conv").to(xp)
+    assert (parts_of(model, 1000) == 1) == (xp is not np)
+
+
+def test_cores_are_those_that_the_process_may_use(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {1, 5, 6}, raising=False)
+    assert parallel.cores() == 3
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert parallel.cores() == 1

@@ -89,7 +89,7 @@ def test_evaluation_is_not_counted_as_layers(folders, clock):
     assert watch.seconds[AROUND, "evaluation", ""] > 0
 
 
-def test_a_watched_run_is_the_same_run(folders):
+def test_a_watched_run_is_the_same_run(folders, small_parts):
     plain, watched = folders(), folders()
     trainer(plain, {"threads": 2}).fit()
     Profile(trainer(watched, {"threads": 2})).fit()

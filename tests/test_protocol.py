@@ -25,7 +25,7 @@ from tinyvae.training import plots
 from tinyvae.training.checkpoint import load_checkpoint
 from tinyvae.training.config import Config
 from tinyvae.training.evaluation import evaluate
-from tinyvae.training.parallel import DataParallel, Threads
+from tinyvae.training.parallel import DataParallel
 from tinyvae.training.profile import Profile
 from tinyvae.training.report import draw_figures, loss_lines, write_metrics
 from tinyvae.training.steps import Diverged
@@ -95,18 +95,18 @@ def test_training_writes_the_terms_and_metrics_as_columns(make, folders):
 
 
 @each_model
-def test_threads_agree(make):
+def test_parts_agree(make):
     """Loss and gradient in parts, with free bits, which look at the whole batch."""
     found = []
     for count in (1, 3):
         model = make().to(np, np.float64)
-        options = {"free_bits": 0.05, "beta": 1.5} if "kl" in model.term_names else {}
-        inputs = batch(model)
-        with Threads(count) as threads:
-            loss = DataParallel(model, threads).gradient(*inputs, **options)
+        free_bits, beta = (0.05, 1.5) if "kl" in model.term_names else (0.0, 1.0)
+        inputs, in_parts = batch(model), DataParallel(model, count, count, free_bits)
+        with in_parts.threads:
+            loss = in_parts.gradient(*inputs, beta=beta)
         found.append((loss, model.grad.copy()))
         if count == 1:
-            plain = model.loss(*inputs, **options)
+            plain = model.loss(*inputs, beta=beta, free_bits=free_bits)
             model.backward()
             assert float(loss.total) == float(plain.total)
             np.testing.assert_array_equal(found[0][1], model.grad)

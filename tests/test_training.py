@@ -110,9 +110,9 @@ def training_losses(run):
     """Train, and return the arguments of the gradient of every step."""
     gradient, calls = run.parallel.gradient, []
 
-    def noted(x, eps, *, beta, free_bits):
-        calls.append((x.copy(), eps.copy(), beta, free_bits))
-        return gradient(x, eps, beta=beta, free_bits=free_bits)
+    def noted(x, eps, *, beta):
+        calls.append((x.copy(), eps.copy(), beta))
+        return gradient(x, eps, beta=beta)
 
     run.parallel.gradient = noted
     run.fit()
@@ -120,12 +120,13 @@ def training_losses(run):
 
 
 def test_settings_reach_the_loss(folders):
-    calls = training_losses(trainer(folders(), EVERYTHING | {"epochs": 2}))
+    run = trainer(folders(), EVERYTHING | {"epochs": 2})
+    calls = training_losses(run)
     sizes = [16, 16, 16, 2] * 2
-    assert [x.shape for x, _, _, _ in calls] == [(n, 1, 28, 28) for n in sizes]
-    assert [eps.shape for _, eps, _, _ in calls] == [(2, n, 3) for n in sizes]
-    assert [beta for _, _, beta, _ in calls] == [2.0 * min(1.0, step / 6) for step in range(8)]
-    assert [free_bits for *_, free_bits in calls] == [0.05] * 8
+    assert [x.shape for x, _, _ in calls] == [(n, 1, 28, 28) for n in sizes]
+    assert [eps.shape for _, eps, _ in calls] == [(2, n, 3) for n in sizes]
+    assert [beta for *_, beta in calls] == [2.0 * min(1.0, step / 6) for step in range(8)]
+    assert run.parallel.free_bits == 0.05
 
 
 def test_each_epoch_has_its_own_order_and_noise(folders):

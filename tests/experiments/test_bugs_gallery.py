@@ -42,6 +42,8 @@ def test_every_mistake_has_its_symptom(found):
 
 
 def test_a_mistake_of_the_user_is_one_sentence(capsys):
-    assert bugs.main(["--dataset", "digits", "--epochs", "0"]) == 2
+    with pytest.raises(SystemExit) as stop:
+        bugs.main(["--dataset", "digits", "--epochs", "0"])
+    assert stop.value.code == 2
     error = capsys.readouterr().err
     assert "epochs" in error and error.count("\n") == 1

@@ -73,7 +73,6 @@ def test_the_committed_curves_are_whole():
 @pytest.mark.parametrize(
     "argv, sentence",
     [
-        (["--epochs", "0"], "the reference has epochs 1 to 4 of all images"),
         (["--epochs", "5"], "the reference has epochs 1 to 4 of all images"),
         (["--train-size", "30"], "the reference has epochs 1 to 4 of all images"),
     ],

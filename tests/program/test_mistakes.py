@@ -208,7 +208,7 @@ def test_resume_of_a_checkpoint_with_a_changed_setting(finished_run, capsys):
     arrays, about = load_checkpoint(path)
     about["model"]["latent_dim"] = "two"
     save_checkpoint(path, arrays, about)
-    assert "got two" in one_sentence(capsys, "--resume run --epochs 2".split())
+    assert "got 'two'" in one_sentence(capsys, "--resume run --epochs 2".split())
 
 
 def test_a_run_that_diverges_says_so(no_figures, capsys):

@@ -14,6 +14,7 @@ from tiny_runs import RUN, TINY, fuzz
 from examples import train
 from tinyvae.errors import UserError
 from tinyvae.training.checkpoint import load_checkpoint, save_checkpoint
+from tinyvae.training.state import load_model
 
 INF, NAN = float("inf"), float("nan")
 
@@ -51,9 +52,14 @@ ARRAYS = {  # edits of one array
 
 @pytest.mark.parametrize("name", ["model/encoder.mu.weight", "optimizer/M"])
 @pytest.mark.parametrize("edit", ARRAYS.values(), ids=ARRAYS)
-def test_an_edited_array(saved, name, edit):
+def test_an_edited_array(saved, tmp_path, name, edit):
     arrays, about = saved
-    assert name in refused(arrays | {name: edit(arrays[name])}, about)
+    edited = arrays | {name: edit(arrays[name])}
+    assert name in refused(edited, about)
+    if name.startswith("model/"):
+        save_checkpoint(tmp_path / "checkpoint.npz", edited, about)
+        with pytest.raises(UserError, match=name.removeprefix("model/")):
+            load_model(tmp_path)
 
 
 def test_missing_arrays_too_many_and_another_count_of_steps(saved):

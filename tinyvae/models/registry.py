@@ -3,16 +3,17 @@
 A new model takes its own file and one line in MODELS; a new likelihood one line in LIKELIHOODS.
 """
 
-import numpy as np
+from numbers import Real
 
 from tinyvae.engine.likelihoods import Bernoulli, LearnedGaussian
-from tinyvae.errors import UserError
+from tinyvae.errors import UserError, shown
 from tinyvae.models.autoencoder import Autoencoder
 from tinyvae.models.networks import ConvNetworks, MLPNetworks
 from tinyvae.models.vae import VAE
 from tinyvae.rng import generator
 
 MODELS = {"vae": VAE, "ae": Autoencoder}
+MOST = 2**29  # of a width: NumPy can express the size of a matrix of two such widths
 NETWORKS = {"conv": ConvNetworks, "mlp": MLPNetworks}
 
 
@@ -46,13 +47,14 @@ def make_model(
         ("network", network, NETWORKS),
         ("likelihood", likelihood, LIKELIHOODS),
     ):
-        if value not in choices:
-            raise UserError(f"--{what} must be one of {', '.join(choices)}, got {value!r}")
-    hidden, shape = tuple(hidden), tuple(shape)
-    _require_counts("latent-dim", (latent_dim,))
-    _require_counts("hidden", hidden)
-    if len(shape) not in (1, 3) or min(shape) < 1:
-        raise UserError(f"shape must be (C, H, W) or (D,), got {shape}")
+        if not isinstance(value, str) or value not in choices:
+            got = shown(value)
+            raise UserError(f"--{what} must be one of {', '.join(choices)}, got {got}")
+    (latent_dim,), hidden = _counts("latent-dim", (latent_dim,)), _counts("hidden", hidden)
+    shape = tuple(shape) if isinstance(shape, list | tuple) else (shape,)
+    if len(shape) not in (1, 3) or not all(map(_is_count, shape)):
+        raise UserError(f"shape must be (C, H, W) or (D,), got {shown(shape)}")
+    shape = tuple(map(int, shape))
     networks = NETWORKS[network](shape, hidden, generator(seed, "init"))
     built = MODELS[model].build(networks, latent_dim, LIKELIHOODS[likelihood](shape))
     built.shape = shape
@@ -63,13 +65,22 @@ def make_model(
         "likelihood": likelihood,
         "hidden": list(hidden),
         "shape": list(shape),
-        "seed": seed,
+        "seed": int(seed),
     }
     return built
 
 
-def _require_counts(name, values):
-    whole = all(isinstance(value, int | np.integer) and value >= 1 for value in values)
-    if not values or not whole:
-        got = ",".join(map(str, values))
-        raise UserError(f"--{name} must be whole numbers of at least 1, got {got or 'nothing'}")
+def _counts(name, values):
+    """The values as ints. Raises UserError unless they are whole numbers from 1 to MOST."""
+    values = tuple(values) if isinstance(values, list | tuple) else (values,)
+    if not values or not all(map(_is_count, values)):
+        large = any(isinstance(value, Real) and value > MOST for value in values)
+        limits = f"of at least 1 and at most {MOST}" if large else "of at least 1"
+        got = ",".join(map(shown, values)) or "nothing"
+        raise UserError(f"--{name} must be whole numbers {limits}, got {got}")
+    return tuple(map(int, values))
+
+
+def _is_count(value):
+    number = isinstance(value, Real) and not isinstance(value, bool)
+    return number and 1 <= value <= MOST and value == int(value)

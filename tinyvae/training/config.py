@@ -4,13 +4,12 @@ The settings, the model and the data determine a run: the same three give the sa
 """
 
 import math
-import reprlib
 import sys
 from dataclasses import dataclass, fields
 from numbers import Real
 
 from tinyvae.data.batches import BINARIZATIONS
-from tinyvae.errors import UserError
+from tinyvae.errors import UserError, shown
 
 CHOICES = {"optimizer": ("adam", "sgd"), "binarize": BINARIZATIONS}
 AT_LEAST_ONE = ("epochs", "batch_size", "samples")
@@ -32,7 +31,7 @@ class Config:
     free_bits: float = 0.0  # nats per latent dimension
     samples: int = 1  # Monte-Carlo samples of z per example
     binarize: str = "none"
-    threads: int = 0  # parts of a batch computed at once, with NumPy; 0: parallel.default_threads
+    threads: int = 0  # with NumPy; 0: one for each core
     seed: int = 0
 
     def __post_init__(self):
@@ -77,15 +76,9 @@ class Config:
                     )
 
     def _refuse(self, name, expected):
-        raise UserError(f"{flag(name)} must be {expected}, got {_shown(getattr(self, name))}")
+        raise UserError(f"{flag(name)} must be {expected}, got {shown(getattr(self, name))}")
 
 
 def flag(name):
     """The setting as the command line spells it."""
     return "--" + name.replace("_", "-")
-
-
-def _shown(value):
-    if isinstance(value, int) and abs(value) >= 10**40:  # Python refuses to print thousands
-        return "a number of more than 40 digits"
-    return reprlib.repr(value)

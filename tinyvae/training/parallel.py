@@ -18,7 +18,7 @@ from tinyvae.engine.layers import Conv2d, ConvTranspose2d
 from tinyvae.models.base import Loss
 
 # (n, m): a batch of at most n examples stays whole, a part of a larger one has at most m examples.
-CONVOLUTIONS, OTHERS = (32, 128), (256, 256)
+CONVOLUTIONS, OTHERS = (32, 128), (128, 512)
 
 
 def parts_of(model, batch_size):
@@ -141,48 +141,66 @@ class DataParallel:
 
     def __init__(self, model, parts=1, threads=1, free_bits=0.0):
         self.model, self.parts, self.free_bits = model, parts, free_bits
+        # The last bits of a matrix product depend on how many threads BLAS has. A batch in one part
+        # leaves BLAS all its threads, whatever `threads` is; other batches always leave it one.
         self.threads = Threads(min(threads, parts), one_blas_thread=parts > 1)
-        # Free bits look at the mean KL of the whole batch. So no part can begin its backward before
-        # all parts have done their forward, and each part must keep a forward of its own.
+        # Free bits look at the mean KL of the whole batch. So all parts do their forward before
+        # the first one does its backward, and meanwhile each needs a replica of its own.
         replicas = parts if free_bits else self.threads.count
         self.replicas = [model, *(model.replica() for _ in range(replicas - 1))]
 
     def gradient(self, *inputs, beta=1.0):
         """The Loss of a batch, as model.loss returns it; sets the model's `grad`, as backward."""
-        xp, n, run = array_module(inputs[0]), len(inputs[0]), self.threads.map
+        run, (parts, shares), terms = self.threads.map, self._cut(inputs), []
+
+        def loss():
+            """Of the whole batch: its terms are the means over the parts, weighed by shares."""
+            if len(terms) == 1:
+                return Loss(terms[0], beta, self.free_bits)
+            weighed = list(zip(shares, terms, strict=True))
+            means = {name: sum(share * part[name] for share, part in weighed) for name in terms[0]}
+            return Loss(means, beta, self.free_bits)
+
+        def forward(replica, part):
+            return replica.terms(*part)
+
+        def backward(replica, share, dterms):
+            replica.terms_backward({name: share * dterm for name, dterm in dterms.items()})
+
+        def forward_and_backward(replica, part, share):
+            part_terms = forward(replica, part)
+            backward(replica, share, Loss(part_terms, beta).dterms)
+            return part_terms
+
+        for first in range(0, len(parts), len(self.replicas)):
+            group = slice(first, first + len(self.replicas))  # of parts, one for each replica
+            replicas = self.replicas[: len(parts[group])]
+            earlier = [self.model.grad.copy()] if first else []  # the sum over the groups before
+            if self.free_bits:  # the group is the whole batch
+                terms += run(forward, replicas, parts)
+                run(backward, replicas, shares, [loss().dterms] * len(parts))
+            else:
+                terms += run(forward_and_backward, replicas, parts[group], shares[group])
+            self._add([self.model.grad, *earlier, *(replica.grad for replica in replicas[1:])])
+        return loss()
+
+    def _cut(self, inputs):
+        """The inputs of each part, and the share of the batch that it is."""
+        n = len(inputs[0])
         # The noise (S, N, ...) has its batch axis second.
         axes = (0, 1, 0) if self.model.noise_dim else (0, 0)
         cuts = [
             array_module(array).array_split(array, min(self.parts, n), axis)
             for array, axis in zip(inputs, axes, strict=False)
         ]
-        parts = list(zip(*cuts, strict=True))
-        shares = [len(part[0]) / n for part in parts]
-        terms = []  # of the parts that are done
+        return list(zip(*cuts, strict=True)), [len(part) / n for part in cuts[0]]
 
-        def mean(name):
-            """Over the batch: the means over its parts, weighed by their share of the batch."""
-            return sum(share * part[name] for share, part in zip(shares, terms, strict=False))
-
-        def forward(replica, part):
-            return replica.terms(*part)
-
-        def backward(replica, share):
-            replica.terms_backward({name: share * dterm for name, dterm in dterms.items()})
+    def _add(self, vectors):
+        """Add to the first vector all others in turn; each thread adds a stretch of them."""
 
         def add(total, *others):
             for other in others:
                 total += other
 
-        for first in range(0, len(parts), len(self.replicas)):
-            group = slice(first, first + len(self.replicas))  # of parts, computed at the same time
-            replicas = self.replicas[: len(parts[group])]
-            earlier = [self.model.grad.copy()] if first else []  # the sum over the earlier groups
-            terms += run(forward, replicas, parts[group])
-            whole = terms[0] if len(parts) == 1 else {name: mean(name) for name in terms[0]}
-            loss = Loss(whole, beta, self.free_bits)  # of the whole batch after the last group
-            dterms = loss.dterms
-            run(backward, replicas, shares[group])
-            grads = [self.model.grad, *earlier, *(replica.grad for replica in replicas[1:])]
-            run(add, *(xp.array_split(grad, self.threads.count) for grad in grads))
-        return loss
+        split = array_module(vectors[0]).array_split
+        self.threads.map(add, *(split(vector, self.threads.count) for vector in vectors))

@@ -50,7 +50,7 @@ HELP = {  # of Config
     "free_bits": "KL of each dimension that costs nothing",
     "samples": "samples of z for each example and step",
     "binarize": "keep the grey levels; or make pixels 0 or 1, at 128 or at random in every epoch",
-    "threads": "parts of a batch computed at once with numpy; 0: 2 with convolutions, else 1",
+    "threads": "threads that compute with numpy; 0: one for each core; the numbers are the same",
     "seed": "of weights, order and noise",
 }
 METAVAR = {"kl_anneal": "EPOCHS", "free_bits": "NATS", "hidden": "WIDTHS"}

@@ -63,11 +63,9 @@ def load_model(folder, xp=np):
     Raises UserError if there is no checkpoint, or if make_model did not build its model.
     """
     held, about = load_checkpoint(Path(folder) / "checkpoint.npz")
-    model = build_model(about, held)
-    try:
-        model.load_state_dict(arrays_under("model/", held))
-    except ValueError as error:
-        raise unfit(error) from error
+    model, parameters = build_model(about, held), arrays_under("model/", held)
+    require_arrays(parameters, model.state_dict())
+    model.load_state_dict(parameters)
     return model.to(xp)
 
 
@@ -148,7 +146,7 @@ def require_progress(about, term_names, steps_per_epoch):
         _require(not wrong, f"{what} must hold finite numbers, but not in {', '.join(wrong)}")
 
 
-def require_arrays(arrays, expected, step):
+def require_arrays(arrays, expected):
     """That names, shapes and dtypes are those of the arrays `expected`, and all numbers finite."""
     _require(
         arrays.keys() == expected.keys(),
@@ -159,6 +157,10 @@ def require_arrays(arrays, expected, step):
         right, got = ((a.dtype.name, a.shape) for a in (expected[name], array))
         _require(right == got, f"{name} must have dtype and shape {right}, got {got}")
         _require(bool(np.isfinite(array).all()), f"{name} must hold finite numbers")
+
+
+def require_steps(arrays, step):
+    """That an optimizer that counts its steps has made as many as the run."""
     counted = arrays.get("optimizer/step", step)
     _require(counted == step, f"the optimizer has made {counted} steps, but the run {step}")
 

@@ -236,7 +236,8 @@ class Trainer:
         """
         state.require_data(about, self.data)
         state.require_progress(about, self.model.term_names, self.steps_per_epoch)
-        state.require_arrays(arrays, state.arrays(self.model, self.optimizer), about["step"])
+        state.require_arrays(arrays, state.arrays(self.model, self.optimizer))
+        state.require_steps(arrays, about["step"])
         self.model.load_state_dict(state.arrays_under("model/", arrays))
         for name, value in state.arrays_under("optimizer/", arrays).items():
             vector = self.optimizer.state[name]
