@@ -92,7 +92,8 @@ class Adam(Optimizer):
         # The paper's corrected means are m^ = mean1 M and v^ = mean2 V. Its step is
         # lr m^ / (sqrt(v^) + eps) = rate M / (sqrt(V) + small), with all scalars in two numbers.
         mean1, mean2 = (1 - beta1) / (1 - beta1**t), (1 - beta2) / (1 - beta2**t)
-        return self.lr * mean1 / math.sqrt(mean2), self.eps / math.sqrt(mean2)
+        rate, small = self.lr * mean1 / math.sqrt(mean2), self.eps / math.sqrt(mean2)
+        return rate, small
 
     def _update(self, run, rate, small):
         def update(theta, grad, M, V):
