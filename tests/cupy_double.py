@@ -233,7 +233,7 @@ cupy.cuda = SimpleNamespace(
         getDevice=lambda: 0,
         getDeviceProperties=lambda device: {"name": b"Double of a GPU"},
     ),
-    **{name: getattr(cupy_graphs, name) for name in NAMES["cuda"]},
+    **{name: getattr(cupy_graphs, name) for name in (*NAMES["cuda"], "cublas")},
 )
 
 

@@ -363,6 +363,7 @@ def test_the_functions_of_cublas_are_found_in_the_real_library():
     except ImportError as error:
         pytest.skip(str(error))
     library = ctypes.CDLL(cublas.__file__)
+    assert cublas.create
     for name in (
         "cublasSetStream_v2",
         "cublasSetWorkspace_v2",
