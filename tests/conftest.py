@@ -60,6 +60,12 @@ def _the_double_is_cupy(request):
 
 
 @pytest.fixture
+def double(monkeypatch):
+    """The double of cupy, which is cupy while the test runs."""
+    return cupy_double.install(monkeypatch)
+
+
+@pytest.fixture
 def folders(tmp_path):
     """A new folder at every call."""
 

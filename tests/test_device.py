@@ -22,11 +22,6 @@ from tinyvae.training.steps import Steps
 CALLS = 99  # of an unrecorded step of the convolutional VAE; make it less, never more
 
 
-@pytest.fixture
-def double(monkeypatch):
-    return cupy_double.install(monkeypatch)
-
-
 def unrecorded(run):
     run.steps.records = False
     return run

@@ -4,7 +4,6 @@ The double of CuPy does in a replay what was asked of it while the step was reco
 numbers that the arrays hold then.
 """
 
-import ctypes
 from threading import Event
 
 import cupy_double
@@ -24,25 +23,18 @@ from short_runs import (
 )
 from toy_variants import classifier
 
-from tinyvae import Bernoulli, Linear, UserError, clip_grad_norm
-from tinyvae.engine.backend import array_module, matmul, products_by, to_host
-from tinyvae.training import steps as steps_module
+from tinyvae import Bernoulli, clip_grad_norm
+from tinyvae.engine.backend import array_module, to_host
 from tinyvae.training.checkpoint import load_checkpoint
 from tinyvae.training.config import Config
-from tinyvae.training.cublas import KINDS, Cublas
 from tinyvae.training.profile import Profile
-from tinyvae.training.steps import Diverged, Steps
+from tinyvae.training.steps import Steps
 from tinyvae.training.trainer import Trainer
 
 CASES = {name: settings for name, settings in RUNS.items() if name != "threads"}
 CASES |= {"conv": {"network": "conv"}, "conv everything": EVERYTHING | {"network": "conv"}}
 CASES |= {"whole batch": {"batch_size": 50}, "no ragged batch": {"batch_size": 10}}
 each_case = pytest.mark.parametrize("settings", CASES.values(), ids=CASES)
-
-
-@pytest.fixture
-def double(monkeypatch):
-    return cupy_double.install(monkeypatch)
 
 
 def unrecorded(run):
@@ -271,128 +263,3 @@ def test_the_profile_sees_every_step(double):
     watch = Profile(trainer(None, {"epochs": 1}, double))
     assert "decoder.0 Linear" in watch.fit()
     assert not watch.trainer.steps.recorded and watch.steps == STEPS
-
-
-# Looking at the loss.
-
-
-@pytest.mark.parametrize("name", ["encoder.trunk.1.weight", "decoder.2.bias"])
-@pytest.mark.parametrize("step", [2, STEPS + 2])
-def test_a_loss_that_is_not_finite_is_found(double, folders, name, step):
-    folder = folders()
-    run = trainer(folder, {}, double)
-    parameter = dict(run.model.named_parameters())[name].value
-    after_step(run, step, lambda: parameter.fill(np.nan))
-    with pytest.raises(Diverged, match="is not finite; the last checkpoint is untouched"):
-        run.fit()
-    assert load_checkpoint(folder / "checkpoint.npz")[1]["step"] == step // STEPS * STEPS
-
-
-def test_a_loss_that_is_not_finite_while_nobody_looks(double, folders, monkeypatch):
-    monkeypatch.setattr(Steps, "_may_wait", lambda self, step: False)
-    run = trainer(folders(), {"lr": 1e30}, double)
-    with pytest.raises(Diverged, match="the parameter encoder.trunk.1.weight is not finite"):
-        run.fit()
-    assert run.step == STEPS
-
-
-@pytest.mark.parametrize("seconds", [0.001, 0.01, 0.2, 5.0], ids=str)
-def test_the_loss_is_read_a_few_times_a_second(double, monkeypatch, seconds):
-    """However long a step takes."""
-    clock, looks = [0.0], []
-    monkeypatch.setattr(steps_module.time, "perf_counter", lambda: clock[0])
-    run = trainer(None, {}, double)
-    while run.step < 2000:
-        looked = run.steps._may_wait(run.step)
-        clock[0] += seconds
-        run.step += 1
-        if looked:
-            looks.append(clock[0])
-            run.steps._plan_next_look()
-    apart, least = np.diff(looks[2:]), max(0.3, seconds)
-    assert apart.size > 2
-    assert apart.min() > least - seconds * 1.01 and apart.max() < least + 0.01
-
-
-class OutOfMemoryError(MemoryError):
-    """As CuPy raises it."""
-
-
-def test_a_full_memory_while_a_step_is_recorded(double, monkeypatch):
-    def begin_capture(self):
-        raise OutOfMemoryError("Out of memory allocating 4,096 bytes")
-
-    monkeypatch.setattr(double.cuda.Stream, "begin_capture", begin_capture)
-    with pytest.raises(UserError, match="out of memory at a batch size of 16"):
-        trainer(None, {}, double).fit()
-
-
-# Products.
-
-
-LAYOUTS = {
-    "rows": lambda x: x,
-    "columns": lambda x: x.T.copy().T,
-    "neither": lambda x: x.repeat(2, axis=1)[:, ::2],
-}
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("left", LAYOUTS)
-@pytest.mark.parametrize("right", LAYOUTS)
-@pytest.mark.parametrize("sizes", [(5, 3, 4), (1, 3, 4), (5, 1, 4), (5, 3, 1), (1, 1, 1)], ids=str)
-def test_cublas_multiplies_matrices_of_every_layout(double, sizes, left, right, dtype):
-    (m, k, n), rng = sizes, np.random.default_rng(0)
-    a = LAYOUTS[left](double.asarray(rng.standard_normal((m, k)), dtype=dtype))
-    b = LAYOUTS[right](double.asarray(rng.standard_normal((k, n)), dtype=dtype))
-    out, cublas = double.empty((m, n), dtype=dtype), Cublas(double)
-    with cublas.stream, products_by(cublas):
-        assert matmul(a, b, out=out) is out
-        np.testing.assert_allclose(matmul(a, b).get(), out.get())
-        vector = matmul(a, b[:, 0])
-        assert (vector.shape, vector.dtype) == ((m,), dtype)
-    np.testing.assert_allclose(out.get(), to_host(a) @ to_host(b), rtol=1e-6)
-    np.testing.assert_allclose(vector.get(), out.get()[:, 0], rtol=1e-6)
-
-
-def test_the_functions_of_cublas_are_found_in_the_real_library():
-    """Which needs no GPU, but NVIDIA's library."""
-    pytest.importorskip("cupy")
-    try:
-        from cupy.cuda import cublas
-    except ImportError as error:
-        pytest.skip(str(error))
-    library = ctypes.CDLL(cublas.__file__)
-    assert cublas.create
-    for name in (
-        "cublasSetStream_v2",
-        "cublasSetWorkspace_v2",
-        *(name for name, _ in KINDS.values()),
-    ):
-        assert getattr(library, name)
-
-
-def test_what_cublas_does_not_multiply(double):
-    x, cublas = double.ones((2, 2), dtype=np.float32), Cublas(double)
-    for a, b, out in (
-        (x.astype(np.int64), x.astype(np.int64), None),
-        (x, x.astype(np.float64), None),
-        (x, x, double.ones((2, 2))),
-        (x, x, double.ones((2, 4), dtype=np.float32)[:, ::2]),
-        (x[None], x, None),
-    ):
-        with cublas.stream, pytest.raises(NotImplementedError, match="a product of"):
-            cublas(a, b, out)
-
-
-def test_products_on_the_host_are_numpys(monkeypatch):
-    def refuse(a, b, out):
-        raise AssertionError
-
-    x = np.random.default_rng(0).random((3, 4), dtype=np.float32)
-    with products_by(refuse):
-        assert matmul(x, x.T).tobytes() == (x @ x.T).tobytes()
-        Linear(4, 2, rng=np.random.default_rng(0)).forward(x.T)
-    with pytest.raises(KeyError), products_by(refuse):
-        raise KeyError
-    assert matmul(x, x[0]).tobytes() == (x @ x[0]).tobytes()
