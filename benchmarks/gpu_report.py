@@ -1,14 +1,19 @@
 """Everything there is to know of a GPU, measured unattended, written to docs/gpu_measured.md.
 
-    python benchmarks/gpu_report.py --data-dir FOLDER_WITH_MNIST    # some ten minutes
+    python benchmarks/gpu_report.py --data-dir FOLDER_WITH_MNIST    # six minutes at the most
 
-It needs CuPy and a GPU, pytest and hypothesis; torch, where it is installed, for the comparison.
-It runs the tests marked gpu, trains on both with the same noise, trains the default model for 20
-epochs, times steps in turns with PyTorch, and compares layer by layer with NumPy. What fails is
-told on the page, and the rest goes on. Without MNIST it takes the digits.
+It needs CuPy and a GPU, pytest and hypothesis; torch and JAX, where they are installed, for the
+comparison. It runs the tests marked gpu, compares a recorded epoch with an unrecorded one, times
+steps in turns with PyTorch and JAX, runs the example from start to end, and compares losses and
+layers with NumPy's. What fails is told on the page, and the rest goes on. Without MNIST it takes
+the digits.
 """
 
+import argparse
+import csv
+import datetime
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -16,6 +21,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import step
 from variants import LATENT_DIM, inputs
 
 from tinyvae import get_backend, make_model, to_host
@@ -23,21 +29,27 @@ from tinyvae.engine.backend import device_name
 from tinyvae.engine.module import Layer
 from tinyvae.training.command_line import Parser, exit_code, load_data
 from tinyvae.training.config import Config
-from tinyvae.training.parallel import DataParallel
-from tinyvae.training.trainer import Trainer
+from tinyvae.training.trainer import Trainer, train
 
 ROOT = Path(__file__).parent.parent
+EXAMPLE = ROOT / "examples" / "train_mnist.py"
 PAGE = ROOT / "docs" / "gpu_measured.md"
+LIMIT = 350  # seconds for all sections
 STEPS = (("conv", 128), ("conv", 32), ("conv", 512), ("mlp", 128))  # network and batch size
-EPOCHS, FIRST_STEPS = 20, 20
+SIZES = (32, 128, 512, 2048, 8192)  # batch sizes of the conv network
+ROUNDS, EPOCHS = 5, 20
 CLOSE = 1e-3  # nats: the most by which the mean loss of the first steps may differ
+RECORDED = 1e-6  # the part of its loss by which a recorded epoch may differ
 ROUNDING = 1e-3  # the largest relative error of a layer's numbers
+arguments, deadline = [], [time.monotonic() + LIMIT]  # of this call
 
 
 def main(argv=None):
     parser = Parser(__doc__)
     parser.add_data()
+    arguments[:] = sys.argv[1:] if argv is None else argv
     options = parser.parse_args(argv)
+    deadline[0] = time.monotonic() + LIMIT
 
     def run():
         xp = get_backend("cupy")
@@ -51,13 +63,15 @@ def report(xp, data):
     """Write the page anew after each section; 1 if one of them failed, else 0."""
     page, code = title(xp, data), 0
     for heading, section in SECTIONS.items():
+        start = time.monotonic()
         try:
+            remaining()
             text = section(xp, data)
-        except (ReportError, RuntimeError, MemoryError, OSError) as error:
-            text, code = f"Failed: {error}", 1
+        except Exception as error:  # whatever it is, the other sections go on
+            text, code = f"Failed: {error or type(error).__name__}", 1
         page += f"\n## {heading}\n\n{text}\n"
         PAGE.write_text(page, "utf-8")
-        print(f"{heading}: {text}\n", flush=True)
+        print(f"{heading}: {text}\n({time.monotonic() - start:.0f} s)\n", flush=True)
     return code
 
 
@@ -65,71 +79,98 @@ class ReportError(Exception):
     """A section that did not go well, and what it found."""
 
 
+def remaining():
+    """The seconds that are left. Raises ReportError if there are none."""
+    seconds = deadline[0] - time.monotonic()
+    if seconds < 1:
+        raise ReportError(f"left out, because {LIMIT} seconds were over")
+    return seconds
+
+
 def title(xp, data):
     runtime = xp.cuda.runtime
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True
+    ).stdout.strip()
     return (
         f"# Measured on a GPU\n\nBy `python benchmarks/gpu_report.py` on one {device_name(xp)} "
         f"(driver {runtime.driverGetVersion()},\nCUDA {runtime.runtimeGetVersion()}), with CuPy "
-        f"{xp.__version__} and NumPy {np.__version__}. Data: {data.name},\n"
-        f"{len(data.x_train)} training images.\n"
+        f"{xp.__version__} and NumPy {np.__version__}, on {datetime.date.today()},\nat commit "
+        f"{commit or 'unknown'}. Data: {data.name}, {len(data.x_train)} training images.\n"
     )
 
 
 def gpu_tests(xp, data):
     """The last line of the tests that run on a device."""
-    command = [sys.executable, "-m", "pytest", "-m", "gpu", "-o", "addopts="]
-    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    run = finished("-m", "pytest", "-m", "gpu", "-o", "addopts=", str(ROOT / "tests"))
     last = (run.stdout.strip() or run.stderr.strip() or "no output").splitlines()[-1].strip("= ")
     if run.returncode:
         raise ReportError(last)
     return last
 
 
-def training(xp, data):
-    """The default model from start to end."""
-    start = time.perf_counter()
-    history = trained(xp, data, epochs=EPOCHS)
-    seconds, median = time.perf_counter() - start, np.median([row["seconds"] for row in history])
-    return (
-        f"{EPOCHS} epochs in {seconds:.1f} s, {median:.2f} s an epoch (median); test loss "
-        f"{history[-1]['test_total']:.2f} nats per image."
+def finished(*arguments, **environment):
+    """Python's process with these arguments, when it has ended; it has the time that is left."""
+    return subprocess.run(
+        [sys.executable, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=remaining(),
+        env=os.environ | environment,
     )
 
 
-def trained(xp, data, whole=False, **settings):
-    """The history of a run with these settings; `whole`: no batch is cut into parts."""
+def recorded_epochs(xp, data):
+    """Two epochs whose steps are replays, and two without: the losses agree."""
+    rows, losses = [["steps", "second epoch, s", "its mean loss"]], []
+    for recorded in (True, False):
+        run = Trainer(make_model().to(xp), data, Config(epochs=2))
+        run.steps.records = recorded
+        run.fit()
+        if run.steps.records != recorded:
+            raise ReportError("no step was recorded: the line above the progress bar says why")
+        losses.append([row["train_total"] for row in run.history])
+        name = "recorded" if recorded else "one by one"
+        rows.append([name, f"{run.history[1]['seconds']:.3f}", f"{losses[-1][1]:.6f}"])
+    first, second = np.abs(np.subtract(*losses) / losses[1])
+    text = f"{table(rows)}\n\nThe losses differ by {first:.1e} and {second:.1e} of themselves."
+    if not first <= RECORDED:
+        raise ReportError(f"{text} At most {RECORDED:.0e} are allowed for the first epoch.")
+    return text
+
+
+def program(xp, data):
+    """The example from start to prompt: with an empty kernel cache, then with a full one."""
+    rows = [["kernel cache", "start to prompt, s", "first epoch", "median epoch", "test loss"]]
     with tempfile.TemporaryDirectory() as folder:
-        trainer = Trainer(make_model().to(xp), data, Config(**settings), folder)
-        if whole:
-            trainer.parallel = DataParallel(trainer.model)
-        trainer.fit()
-        return trainer.history
+        for cache in ("empty", "full"):
+            options = "--backend=cupy", f"--epochs={EPOCHS}", f"--out={folder}/{cache}", *arguments
+            start = time.perf_counter()
+            run = finished(EXAMPLE, *options, CUPY_CACHE_DIR=f"{folder}/kernels")
+            seconds = time.perf_counter() - start
+            if run.returncode:
+                raise ReportError((run.stderr.strip() or "it said nothing").splitlines()[-1])
+            with open(f"{folder}/{cache}/history.csv", newline="") as file:
+                history = list(csv.DictReader(file))
+            epochs = [float(row["seconds"]) for row in history]
+            times = [f"{x:.2f}" for x in (seconds, epochs[0], np.median(epochs))]
+            rows.append([cache, *times, f"{float(history[-1]['test_total']):.3f}"])
+    return f"`examples/train_mnist.py --backend cupy`, {EPOCHS} epochs:\n\n{table(rows)}"
 
 
 def same_losses(xp, data):
-    """The first steps on both, within CLOSE; and an epoch, beside the CPU in another order.
-
-    Over an epoch rounding errors grow: sums in another order end elsewhere on the CPU, too.
-    """
-    first = data.head(min(len(data.x_train), FIRST_STEPS * Config().batch_size))
-    runs = {
-        "first": [(np, first, {}), (xp, first, {})],
-        "epoch": [(np, data, {}), (xp, data, {}), (np, data, {"whole": True})],
-    }
-    losses = {
-        name: [
-            trained(module, some, epochs=1, **more)[0]["train_total"] for module, some, more in all_
-        ]
-        for name, all_ in runs.items()
-    }
-    (cpu, gpu), (whole, whole_gpu, other) = losses["first"], losses["epoch"]
-    text = (
-        f"Mean loss of the first {FIRST_STEPS} steps: {abs(gpu - cpu):.1e} nats from NumPy's; of "
-        f"an epoch: {abs(whole_gpu - whole):.1e}; NumPy's own, with a batch in one part instead of "
-        f"two: {abs(other - whole):.1e}."
-    )
-    if abs(gpu - cpu) > CLOSE:
-        raise ReportError(f"{text} At most {CLOSE:.0e} are allowed for the first steps.")
+    """The mean loss of the first steps is NumPy's, within CLOSE; later rounding errors grow."""
+    found = {}
+    for steps in (20, 100):
+        some = data.head(min(len(data.x_train), steps * Config().batch_size))
+        cpu, gpu = (
+            train(make_model().to(module), some, epochs=1)[0]["train_total"] for module in (np, xp)
+        )
+        found[steps] = abs(gpu - cpu)
+    text = ", ".join(f"of the first {steps} steps: {off:.1e}" for steps, off in found.items())
+    text = f"Difference from NumPy's mean loss, in nats per image, {text}."
+    if not found[20] <= CLOSE:
+        raise ReportError(f"{text} At most {CLOSE:.0e} are allowed for the first 20 steps.")
     return text
 
 
@@ -183,27 +224,59 @@ def layer_table(xp, data):
 
 def step_table(xp, data):
     """benchmarks/step.py for several sizes."""
-    rows = []
+    texts = ["Milliseconds, by CUDA events, float32 without TF32; ratio: of the fastest tinyvae."]
     for network, batch_size in STEPS:
-        report = step_times(network, batch_size)
-        names = list(report["variants"])
-        times = [f"{report['variants'][name]['ms']:.3f}" for name in names]
-        ratios = [
-            f"{report[key]:.2f}" if key in report else "not measured"
-            for key in ("ratio_best_eager", "ratio_best")
-        ]
-        rows.append([network, str(batch_size), *times, *ratios])
-    head = ["network", "batch", *names, "ratio to eager", "to the best"]
-    return f"Milliseconds, by CUDA events, float32 without TF32:\n\n{table([head, *rows])}"
+        try:
+            report = step_times(network, batch_size)
+        except (ReportError, subprocess.TimeoutExpired) as error:
+            texts.append(f"{network}, batch {batch_size}: failed: {error}")
+            continue
+        rows = [[f"{network}, batch {batch_size}", "ms", "quartiles", "ratio", "GPU MB"]]
+        for name, result in report["variants"].items():
+            ratio = report["ratios"].get(name)
+            row = [name, f"{result['ms']:.3f}", f"{result['iqr_ms']:.3f}"]
+            row += [f"{ratio:.2f}" if ratio else "", f"{result['device_mb']:.0f}"]
+            rows.append(row)
+        texts.append(table(rows))
+    if any("failed" in text for text in texts):
+        raise ReportError("\n\n".join(texts))
+    return "\n\n".join(texts)
 
 
 def step_times(network, batch_size):
-    command = [sys.executable, Path(__file__).with_name("step.py"), "--backend=cupy", "--json"]
-    command += [f"--network={network}", f"--batch-size={batch_size}", "--threads=1"]
-    run = subprocess.run(command, capture_output=True, text=True)
+    sizes = f"--network={network}", f"--batch-size={batch_size}", f"--rounds={ROUNDS}"
+    run = finished(step.__file__, "--backend=cupy", "--json", "--threads=1", *sizes)
     if run.returncode:
         raise ReportError((run.stderr.strip() or "step.py said nothing").splitlines()[-1])
     return json.loads(run.stdout)
+
+
+def size_table(xp, data):
+    """The cost of a step and the memory against the batch size, for the conv network."""
+    names = ["tinyvae", "tinyvae recorded"] + ["jax scan"] * step.has_jax("cupy")
+    workers = {}
+    for batch_size in SIZES:
+        options = argparse.Namespace(
+            backend="cupy", network="conv", batch_size=batch_size, threads=1, task="step"
+        )
+        for name in names:  # all start together, which takes less time
+            workers[batch_size, name] = step.Worker(name, options)
+    cells = {}
+    for key, worker in workers.items():
+        try:
+            worker.wait()
+        except step.Ended as error:
+            cells[key] = str(error)
+    for key, worker in workers.items():
+        if key not in cells:
+            for _ in range(3):
+                worker.turn(100)
+            result = worker.summary()
+            cells[key] = f"{result['ms']:.3f} ({result['device_mb']:.0f})"
+        worker.close()
+    rows = [["batch size", *names]]
+    rows += [[str(size), *(cells[size, name] for name in names)] for size in SIZES]
+    return f"Milliseconds a step (megabytes of the GPU's memory):\n\n{table(rows)}"
 
 
 def table(rows):
@@ -214,9 +287,11 @@ def table(rows):
 
 SECTIONS = {
     "The tests marked gpu": gpu_tests,
+    "A recorded epoch": recorded_epochs,
+    "A step, in turns with PyTorch and JAX on the same card": step_table,
+    "The whole program": program,
+    "A step against the batch size": size_table,
     "The same losses as NumPy": same_losses,
-    "Training": training,
-    "A step, in turns with PyTorch on the same card": step_table,
     "Layer by layer against NumPy": layer_table,
 }
 

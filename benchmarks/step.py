@@ -1,4 +1,4 @@
-"""How long one training step takes, tinyvae and PyTorch side by side in one run.
+"""How long one training step takes, tinyvae, PyTorch and JAX side by side in one run.
 
     python benchmarks/step.py                          # conv, z = 20, batch 128, two threads
     python benchmarks/step.py --network mlp --batch-size 512 --threads 1 --json
@@ -6,8 +6,9 @@
 
 Each variant lives in a process of its own, and they take turns, A B C A B C, so that a busy machine
 disturbs all alike. All start from the same weights, images and noise, and the benchmark stops if
-their losses or gradients differ. Without torch it times tinyvae alone. Times are medians of turns;
-a ratio is the median over the rounds of one variant's turn to another's in the same round.
+their losses or gradients differ. What is not installed is left out; JAX is timed on a GPU only.
+Times are medians of turns; a ratio is the median over the rounds of one variant's turn to another's
+in the same round.
 """
 
 import argparse
@@ -45,6 +46,10 @@ def main():
     print(json.dumps(report) if options.json else table(report))
 
 
+class Ended(Exception):
+    """A variant's process is no more."""
+
+
 class Worker:
     """A variant in its own process, ready after its first run."""
 
@@ -62,15 +67,17 @@ class Worker:
             text=True,
             env=os.environ | threads | VARIANTS[options.backend][variant],
         )
-        self.variant = variant
+        self.variant, self.start, self.turns = variant, start, []
+
+    def wait(self):
+        """Wait for the end of the first run."""
         self.first = self._answer()
-        self.cold_s = self.first.pop("at") - start
-        self.turns = []
+        self.cold_s = self.first.pop("at") - self.start
 
     def _answer(self):
         line = self.process.stdout.readline()
         if not line:
-            sys.exit(f"the variant {self.variant!r} ended with code {self.process.wait()}")
+            raise Ended(f"the variant {self.variant!r} ended with code {self.process.wait()}")
         return json.loads(line)
 
     def turn(self, runs):
@@ -86,10 +93,11 @@ class Worker:
 
     def summary(self):
         quartiles = np.percentile([turn["ms"] for turn in self.turns], (25, 50, 75))
+        memory = {name: value for name, value in self.turns[-1].items() if name != "ms"}
         return {
             "ms": quartiles[1],
             "iqr_ms": quartiles[2] - quartiles[0],
-            "rss_mb": self.turns[-1]["rss_mb"],
+            **memory,
             "cold_s": self.cold_s,
         }
 
@@ -99,9 +107,11 @@ def compare(options):
     names = list(VARIANTS[options.backend])
     if not has_torch(options.backend):
         names = [name for name in names if name.split()[0] != "torch"]
+    if options.task != "step" or not has_jax(options.backend):
+        names = [name for name in names if name.split()[0] != "jax"]
     if options.task != "step":
-        names = [name for name in names if name != "tinyvae parts"]
-    workers = {name: Worker(name, options) for name in names}
+        names = [name for name in names if name not in ("tinyvae parts", "tinyvae recorded")]
+    workers = started(names, options)
     agree({name: worker.first for name, worker in workers.items() if name != "sgemm"})
     for worker in workers.values():
         worker.turn(RUNS[options.backend])
@@ -114,8 +124,8 @@ def compare(options):
 
     results = {variant: worker.summary() for variant, worker in workers.items()}
     peak = workers["sgemm"].first["gflop"] / results.pop("sgemm")["ms"]  # in 1e12 a second
-    ours = min((name for name in results if "torch" not in name), key=lambda n: results[n]["ms"])
-    floor = workers[ours].first["gflop"] / peak
+    ours = min((n for n in results if n.split()[0] == "tinyvae"), key=lambda n: results[n]["ms"])
+    floor = workers["tinyvae"].first["gflop"] / peak
     report = {
         "task": options.task,
         "backend": options.backend,
@@ -128,6 +138,7 @@ def compare(options):
         "sgemm_gflops": 1e3 * peak,
         "floor_ms": floor,
         "floor_share": floor / results[ours]["ms"],
+        "ratios": {name: ratio(workers[ours], workers[name]) for name in results if name != ours},
     }
     theirs = [name for name in results if "torch" in name]
     if theirs:
@@ -146,6 +157,26 @@ def compare(options):
     return report
 
 
+def started(names, options):
+    """{name: Worker} after the first runs; a peer that fails is told on stderr and left out."""
+    workers, waiting = {}, []
+    for name in names:
+        workers[name] = Worker(name, options)
+        waiting.append(name)
+        if options.backend == "cupy" and name != names[-1]:
+            continue  # on a GPU all start together, to save minutes
+        for one in waiting:
+            try:
+                workers[one].wait()
+            except Ended as error:
+                if one in ("tinyvae", "sgemm"):
+                    sys.exit(str(error))
+                print(f"left out: {error}", file=sys.stderr)
+                del workers[one]
+        waiting = []
+    return workers
+
+
 def has_torch(backend):
     """Whether PyTorch is installed, and for a GPU, whether it finds one."""
     installed = importlib.util.find_spec("torch") is not None
@@ -154,6 +185,14 @@ def has_torch(backend):
     import torch  # not for NumPy: there only the processes that are timed need it
 
     return torch.cuda.is_available()
+
+
+def has_jax(backend):
+    """Whether JAX is installed and finds a GPU, which it does not keep: another process asks."""
+    if backend == "numpy" or importlib.util.find_spec("jax") is None:
+        return False
+    asked = "import jax, sys; sys.exit(jax.default_backend() != 'gpu')"
+    return not subprocess.run([sys.executable, "-c", asked], capture_output=True).returncode
 
 
 def ratio(worker, other):
@@ -173,12 +212,13 @@ def table(report):
     lines = [
         f"{report['task']} of {report['network']}, batch {report['batch_size']}, "
         f"{report['threads']} threads",
-        f"{'':32}{'median ms':>10}{'quartiles':>10}{'MB':>7}{'cold s':>8}",
+        f"{'':32}{'median ms':>10}{'quartiles':>10}{'MB':>7}{'cold s':>8}{'ratio':>8}",
     ]
+    digits = 2 if report["backend"] == "numpy" else 3
     for name, result in report["variants"].items():
         lines.append(
-            f"{name:32}{result['ms']:10.2f}{result['iqr_ms']:10.2f}{result['rss_mb']:7.0f}"
-            f"{result['cold_s']:8.2f}"
+            f"{name:32}{result['ms']:10.{digits}f}{result['iqr_ms']:10.{digits}f}"
+            f"{result['rss_mb']:7.0f}{result['cold_s']:8.2f}{report['ratios'].get(name, 1):8.2f}"
         )
     lines.append(
         f"{report['ours']}: {report['images_per_s']:.0f} images/s; its matrix products alone, at "

@@ -26,6 +26,9 @@ VARIANTS = {  # of each backend, name: environment; the words say what is switch
     },
     "cupy": {
         "tinyvae": {},
+        "tinyvae recorded": {},
+        "jax": {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"},
+        "jax scan": {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"},
         "torch": {},
         "torch fused": {},
         "torch fused reduce-overhead": {},
@@ -33,6 +36,8 @@ VARIANTS = {  # of each backend, name: environment; the words say what is switch
     },
 }
 TASKS = ("step", "reconstruct", "sample")
+STEPS = 100  # of an epoch of "tinyvae recorded" and "jax scan"
+POOLS = []  # CuPy's, beside the default one
 SQUARE = 2048  # rows and columns of the matrices whose product is the machine's peak
 
 
@@ -50,16 +55,31 @@ def main():
     parser.add_argument("variant")
     add_options(parser)
     options = parser.parse_args()
-    tasks = {"tinyvae": tinyvae_task, "torch": torch_task, "sgemm": sgemm_task}
-    library = options.variant.split()[0]
-    run, about = tasks[library](options)
+    library, on_gpu = options.variant.split()[0], options.backend == "cupy"
+    run, about = task_of(options)
     value = run()()
-    print(json.dumps({"value": value, "at": time.time(), **about()}), flush=True)
-    milliseconds = by_clock if options.backend == "numpy" else by_events(library)
+    about = {"value": value, "at": time.time(), **about()}
+    print(json.dumps(about), flush=True)
+    milliseconds, steps = by_events(library) if on_gpu else by_clock, about.get("steps", 1)
     for line in sys.stdin:
-        ms = float(np.median(milliseconds(run, int(line))))
+        ms = float(np.median(milliseconds(run, max(1, int(line) // steps)))) / steps
         kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        print(json.dumps({"ms": ms, "rss_mb": kilobytes / 1024}), flush=True)
+        answer = {"ms": ms, "rss_mb": kilobytes / 1024}
+        if on_gpu:
+            answer["device_mb"] = device_bytes(library) / 2**20
+        print(json.dumps(answer), flush=True)
+
+
+def task_of(options):
+    """(run, about) of the variant; run does the task once, about describes what its run found."""
+    words = options.variant.split()
+    if words[0] == "jax":
+        from jax_reference import task
+    elif "recorded" in words:
+        from recorded_step import task
+    else:
+        task = {"tinyvae": tinyvae_task, "torch": torch_task, "sgemm": sgemm_task}[words[0]]
+    return task(options)
 
 
 def by_clock(run, count):
@@ -72,7 +92,12 @@ def by_clock(run, count):
 
 
 def by_events(library):
-    """The same for a GPU, by the events of this library: nothing waits between the runs."""
+    """The same for a GPU, by the events of this library: nothing waits between the runs.
+
+    JAX has no events: there it is the time from the first run to the end of the last, shared out.
+    """
+    if library == "jax":
+        return by_waiting_once
     if library == "torch":
         from torch.cuda import Event
 
@@ -93,11 +118,44 @@ def by_events(library):
     return milliseconds
 
 
+def by_waiting_once(run, count):
+    start = time.perf_counter()
+    for _ in range(count):
+        number = run()
+    number()  # waits
+    return [1e3 * (time.perf_counter() - start) / count]
+
+
+def device_bytes(library):
+    """The most memory that this process has had of the GPU."""
+    if library == "torch":
+        import torch
+
+        return torch.cuda.max_memory_reserved()
+    if library == "jax":
+        from jax_reference import device_bytes
+
+        return device_bytes()
+    import cupy
+
+    return sum(pool.total_bytes() for pool in (cupy.get_default_memory_pool(), *POOLS))
+
+
 def inputs(batch_size):
     """Random images and noise, (N, 1, 28, 28) and (1, N, L)."""
     rng = np.random.default_rng(0)
     x = rng.random((batch_size, 1, 28, 28), dtype=np.float32)
     return x, rng.standard_normal((1, batch_size, LATENT_DIM), dtype=np.float32)
+
+
+def epoch(x, eps):
+    """Images (STEPS N, ...), noise (1, STEPS N, L), order (STEPS, N): every batch is x and eps.
+
+    Each step reads them in another order, as in training.
+    """
+    rng, n = np.random.default_rng(1), len(x)
+    order = np.stack([rng.permutation(n) + n * step for step in range(STEPS)])
+    return np.tile(x, (STEPS, 1, 1, 1)), np.tile(eps, (1, STEPS, 1)), order
 
 
 def tinyvae_task(options):

@@ -1,7 +1,6 @@
 """What all tests share: the backends to run on, new folders, hypothesis without a time limit."""
 
 import os
-import sys
 
 # The suite's matrices are small: a second BLAS thread would only wait, or fight pytest's workers.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -56,8 +55,14 @@ def _the_double_is_cupy(request):
     """While a test runs on the double, and no longer."""
     with pytest.MonkeyPatch.context() as patch:
         if request.node.name.endswith("]") and request.node.callspec.params.get("xp") == "double":
-            patch.setitem(sys.modules, "cupy", cupy_double.cupy)
+            cupy_double.install(patch)
         yield
+
+
+@pytest.fixture
+def double(monkeypatch):
+    """The double of cupy, which is cupy while the test runs."""
+    return cupy_double.install(monkeypatch)
 
 
 @pytest.fixture

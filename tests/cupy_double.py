@@ -7,15 +7,20 @@ several values for one element (CuPy stores any of them), a number never written
 cupy_counts.py counts the calls, waits and copies.
 """
 
+import ctypes
 import inspect
 import json
+import sys
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
+import cupy_counts
+import cupy_graphs
 import numpy as np
-from cupy_counts import note, note_call
+from cupy_counts import note_call
 from cupy_fuse import COMPARISONS, Placeholder, give_operators, run_fused, trace
+from cupy_graphs import arrays_in, execute, refuse_while_capturing, unwritten
 
 from tinyvae.engine import convolution
 
@@ -23,6 +28,7 @@ NAMES = json.loads(Path(__file__).with_name("cupy_names.json").read_text("utf-8"
 UFUNC = "*args, out=0, dtype=0, casting=0"  # no where, no order, no subok
 FROM_HOST = {"array", "asarray", "asanyarray", "ascontiguousarray", "asfortranarray"}
 UNWRITTEN = {"empty", "empty_like"}
+IN_PLACE = {"copyto", "fill", "partition", "put", "sort"}
 # The size of their result depends on the numbers: the host has to wait for it.
 WAITING = {"argwhere", "bincount", "compress", "extract", "flatnonzero", "nonzero", "unique"}
 WAITING |= {"intersect1d", "setdiff1d", "setxor1d", "union1d", "unique_all", "unique_counts"}
@@ -40,6 +46,7 @@ class ndarray:
 
     def __init__(self, host):
         self._host = np.asarray(host)
+        cupy_graphs.remember(self._host)
         if self._host.dtype.char not in KINDS:
             raise ValueError(f"Unsupported dtype {self._host.dtype}")
 
@@ -50,6 +57,10 @@ class ndarray:
         return lambda *args, **kwargs: _call(
             name, getattr(np.ndarray, name), parameters, (self, *args), kwargs
         )
+
+    @property
+    def data(self):
+        return SimpleNamespace(ptr=self._host.__array_interface__["data"][0])
 
     def get(self):
         note("syncs", "downloads")
@@ -96,7 +107,7 @@ class ndarray:
         index, gathers = _on_host(index)
         if gathers:
             note_call("getitem")
-        return ndarray(self._host[index])
+        return ndarray(execute(np.ndarray.__getitem__, (self._host, index)))
 
     def __setitem__(self, index, value):
         index, scatters = _on_host(index)
@@ -112,7 +123,7 @@ class ndarray:
                 raise ValueError("several values for one element: which is stored is undefined")
         if not (isinstance(value, np.ndarray) and _same(self._host[index], value)):
             note_call("setitem")  # else the end of x[index] += y, already done
-            self._host[index] = value
+            execute(np.ndarray.__setitem__, (self._host, index, value), writes=True)
 
     # Arithmetic.
 
@@ -183,7 +194,7 @@ class Fusion:
             if type(x) not in (ndarray, bool, int, float):  # NumPy's numbers would count as float64
                 raise TypeError(f"Invalid argument type for {self.formula.__name__!r}: {type(x)}")
         note_call(self.formula.__name__.strip("_"))
-        return _to_device(run_fused(self.formula, _to_host(args)))
+        return _to_device(execute(run_fused, (self.formula, _to_host(args)), writes=True))
 
 
 class ElementwiseKernel:
@@ -204,7 +215,7 @@ class ElementwiseKernel:
             raise TypeError(f"Type is mismatched: {source.dtype} and {result.dtype}")
         assert all(type(x) is int for x in integers)
         note_call(self.name)
-        self.function(_to_host(source), *integers, _to_host(result))
+        execute(self.function, (_to_host(source), *integers, _to_host(result)), writes=True)
 
 
 cupy = Namespace("cupy", __doc__)
@@ -221,31 +232,50 @@ cupy.cuda = SimpleNamespace(
         getDeviceCount=lambda: 1,
         getDevice=lambda: 0,
         getDeviceProperties=lambda device: {"name": b"Double of a GPU"},
-    )
+    ),
+    **{name: getattr(cupy_graphs, name) for name in (*NAMES["cuda"], "cublas")},
 )
+
+
+def install(monkeypatch):
+    """Have `import cupy` give the double, and ctypes its cuBLAS."""
+    monkeypatch.setitem(sys.modules, "cupy", cupy)
+    monkeypatch.setattr(ctypes, "CDLL", cupy_graphs.open_library)
+    return cupy
+
+
+def note(*kinds):
+    """Count one more of each: "syncs", "uploads", "downloads". None of them can be captured."""
+    refuse_while_capturing()
+    cupy_counts.note(*kinds)
 
 
 def _call(name, compute, parameters, args, kwargs):
     """compute(*args, **kwargs) by NumPy: arguments that CuPy lacks are refused, calls counted."""
     given = _signature(parameters).bind(*args, **kwargs).arguments
-    if name in FROM_HOST and not list(_arrays(args[0], ndarray)):
+    if name in FROM_HOST and not list(arrays_in(args[0], ndarray)):
         note("uploads")
         return ndarray(np.array(compute(*args, **kwargs)))  # a copy, always
     if parameters == UFUNC and any(isinstance(x, list | tuple) for x in args):
         raise TypeError(f"Unsupported type: {name} of a list")
-    out = given.get("out")
-    args, kwargs = _to_host(args), _to_host(kwargs)
-    with np.errstate(all="ignore"):  # a device has no floating point warnings
-        result = compute(*args, **kwargs)
-    if name in TRUTHS:
-        result = np.bool_(result)
-    if name in UNWRITTEN:
-        if result.dtype.kind in "fc":
-            result.fill(np.nan)
-    elif out is not None or _is_new(result, (args, kwargs)):
-        note_call(name)
+    if name in cupy_graphs.PRODUCTS:
+        refuse_while_capturing("calling cuBLAS API during stream capture is currently unsupported")
     if name in WAITING or (name == "where" and len(args) == 1):
         note("syncs")
+    out = given.get("out")
+    args, kwargs = _to_host(args), _to_host(kwargs)
+    run = compute
+    if name in TRUTHS:
+        run = lambda *args, **kwargs: np.bool_(compute(*args, **kwargs))  # noqa: E731
+    if name in UNWRITTEN:
+        run = lambda *args, **kwargs: unwritten(compute(*args, **kwargs))  # noqa: E731
+    writes = out is not None or name in IN_PLACE
+    with np.errstate(all="ignore"):  # a device has no floating point warnings
+        result = execute(run, args, kwargs, writes)
+    if name in UNWRITTEN:
+        pass
+    elif out is not None or _is_new(result, (args, kwargs)):
+        note_call(name)
     return _to_device(result) if out is None else out
 
 
@@ -259,18 +289,9 @@ def _is_new(result, inputs):
     if result is None:
         return True
     return any(
-        array.size and not any(np.may_share_memory(array, x) for x in _arrays(inputs, np.ndarray))
-        for array in _arrays(result, np.ndarray | np.generic)
+        array.size and not any(np.may_share_memory(array, x) for x in arrays_in(inputs))
+        for array in arrays_in(result, np.ndarray | np.generic)
     )
-
-
-def _arrays(value, kind):
-    """All arrays of this kind in value, and in the lists, tuples and dictionaries in it."""
-    if isinstance(value, kind):
-        yield value
-    elif isinstance(value, list | tuple | dict):
-        for item in value.values() if isinstance(value, dict) else value:
-            yield from _arrays(item, kind)
 
 
 def _to_host(value):

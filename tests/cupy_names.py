@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+# Of cupy.cuda: classes and functions. (Its module cublas cannot be seen without NVIDIA's library.)
+CUDA = ("Stream", "Graph", "MemoryPool", "get_current_stream", "using_allocator")
 FILE = Path(__file__).with_suffix(".json")
 # Where the signature says **kwargs, and the source which of them are taken.
 TAKEN = {"einsum": "*operands, dtype=0, optimize=0"}
@@ -29,6 +31,14 @@ def names(cupy):
             kinds["ufuncs"].append(name)
         elif callable(value) and not isinstance(value, type):
             kinds["functions"][name] = TAKEN.get(name) or _parameters(value)
+    kinds["cuda"] = {}
+    for name in CUDA:
+        owner = getattr(cupy.cuda, name)
+        kinds["cuda"][name] = (
+            _parameters(owner)
+            if inspect.isroutine(owner)
+            else {member: _parameters(value) for member, value in _public(owner) if callable(value)}
+        )
     methods = {name: value for name, value in _public(cupy.ndarray) if callable(value)}
     return kinds | {"methods": {name: _parameters(method) for name, method in methods.items()}}
 

@@ -1,7 +1,6 @@
 """Short training runs on a toy data set: to start, stop, resume and compare."""
 
 import signal
-from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -44,15 +43,16 @@ def resumed(folder, settings=None, xp=np, data=DATA):
 
 
 def after_step(run, step, action):
-    """Have run call action() right after its optimizer has taken this step (from 1)."""
-    optimizer_step, done = run.optimizer.step, count(run.step + 1)
+    """Have run call action() right after it has taken this step (from 1)."""
+    do = run.steps.do
 
-    def acting(*arguments):
-        optimizer_step(*arguments)
-        if next(done) == step:
+    def acting(i):
+        loss = do(i)
+        if run.step == step:
             action()
+        return loss
 
-    run.optimizer.step = acting
+    run.steps.do = acting
     return run
 
 

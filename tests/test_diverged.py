@@ -6,7 +6,7 @@ from short_runs import DATA, STEPS, after_step, interrupt, resumed, trainer
 
 from tinyvae import Bernoulli
 from tinyvae.training.checkpoint import load_checkpoint
-from tinyvae.training.trainer import Diverged, Trainer
+from tinyvae.training.steps import Diverged, Steps
 
 
 def diverges(run, folder):
@@ -66,7 +66,7 @@ def test_a_gradient_broken_in_another_threads_part_is_found(folders, monkeypatch
     folder, begun = folders(), []
     run = after_step(trainer(folder, {"threads": 2}), STEPS + 2, lambda: begun.append(True))
     run.feed.begin(epoch=1)
-    last = DATA.x_train[run.feed.batches[2][-1]] / np.float32(255)
+    last = DATA.x_train[run.feed.order[2, -1]] / np.float32(255)
     backward = Bernoulli.backward
 
     def breaking(self, dlog_prob, x, logits):
@@ -96,7 +96,7 @@ def test_a_gradient_too_long_for_its_square_stops_training(folders, monkeypatch)
 @pytest.mark.parametrize("stop", [None, STEPS + 2], ids=["end of the epoch", "Ctrl-C"])
 def test_what_breaks_while_nobody_looks_is_not_saved(folders, monkeypatch, stop):
     """As on a GPU, where looking at every step would cost time."""
-    monkeypatch.setattr(Trainer, "_may_wait", lambda self, step: False)
+    monkeypatch.setattr(Steps, "_may_wait", lambda self, step: False)
     folder = folders()
     run = after_step(trainer(folder), STEPS + 2, lambda: run.model.theta.fill(np.nan))
     if stop:

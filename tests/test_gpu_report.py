@@ -1,6 +1,8 @@
 """benchmarks/gpu_report.py on the double of CuPy: what it would write on a machine with a GPU."""
 
 import sys
+from pathlib import Path
+from types import SimpleNamespace
 
 import cupy_double
 import gpu_report
@@ -16,20 +18,50 @@ def on_the_double(monkeypatch, tmp_path):
     runtime = cupy_double.cupy.cuda.runtime
     for name, answer in (("driverGetVersion", 12090), ("runtimeGetVersion", 12080)):
         monkeypatch.setattr(runtime, name, lambda *_, answer=answer: answer, raising=False)
-    monkeypatch.setitem(sys.modules, "cupy", cupy_double.cupy)
+    cupy_double.install(monkeypatch)
     monkeypatch.setattr(load, "DIGITS_TRAIN", 256)
     monkeypatch.setattr(load, "DIGITS_TEST", 50)
     monkeypatch.setattr(gpu_report, "EPOCHS", 2)
+    monkeypatch.setattr(gpu_report, "SIZES", (32,))
     monkeypatch.setattr(gpu_report, "ROOT", tmp_path)
     monkeypatch.setattr(gpu_report, "PAGE", tmp_path / "gpu.md")
     monkeypatch.setitem(gpu_report.SECTIONS, "The tests marked gpu", lambda *_: "7 passed in 1 s")
 
     def step_times(network, batch_size):
-        times = {"tinyvae": {"ms": 0.5}, "torch": {"ms": 1.0}}
-        sizes = {"network": network, "batch_size": batch_size}
-        return sizes | {"variants": times, "ratio_best_eager": 0.5, "ratio_best": 0.625}
+        result = {"ms": 0.5, "iqr_ms": 0.01, "device_mb": 60}
+        variants = {"tinyvae recorded": result, "torch": result | {"ms": 1.0}}
+        return {"variants": variants, "ratios": {"torch": 0.5}}
+
+    class Worker:
+        """A variant of benchmarks/step.py without its process."""
+
+        def __init__(self, name, options):
+            self.ms, self.turns = len(name) * options.batch_size / 1000, []
+
+        def wait(self):
+            pass
+
+        close = wait
+
+        def turn(self, runs):
+            self.turns.append({"ms": self.ms, "device_mb": 60})
+
+        def summary(self):
+            return self.turns[-1]
+
+    def finished(script, *options, **environment):
+        """The example, as if it had run."""
+        assert script == gpu_report.EXAMPLE and {"--dataset", "digits"} < set(options)
+        folder = Path(next(o for o in options if "--out=" in o).removeprefix("--out="))
+        folder.mkdir()
+        rows = "seconds,test_total", "4.5,130.0", "0.5,110.0", "0.25,105.0625"
+        (folder / "history.csv").write_text("\n".join(rows))
+        return SimpleNamespace(returncode=0)
 
     monkeypatch.setattr(gpu_report, "step_times", step_times)
+    monkeypatch.setattr(gpu_report, "finished", finished)
+    monkeypatch.setattr(gpu_report.step, "Worker", Worker)
+    monkeypatch.setattr(gpu_report.step, "has_jax", lambda backend: False)
     return tmp_path / "gpu.md"
 
 
@@ -38,11 +70,16 @@ def test_the_page(on_the_double):
     page = on_the_double.read_text()
     for words in (
         "one Double of a GPU (driver 12090,\nCUDA 12080)",
-        "synthetic digits,\n256 training images",
+        "Data: synthetic digits, 256 training images",
         "7 passed in 1 s",
-        "2 epochs in ",
-        "Mean loss of the first 20 steps: ",
-        "| conv | 128 | 0.500 | 1.000 | 0.50 | 0.62 |",
+        "| recorded | 0.",
+        "| one by one | ",
+        "The losses differ by 0.0e+00 and 0.0e+00",
+        "| conv, batch 512 | ms | quartiles | ratio | GPU MB |",
+        "| torch | 1.000 | 0.010 | 0.50 | 60 |",
+        " | 4.50 | 0.50 | 105.062 |",
+        "| 32 | 0.224 (60) | 0.512 (60) |",
+        "of the first 20 steps: ",
         "| encoder.trunk.2 | output | ",
         "| decoder.7.weight | gradient | ",
     ):
@@ -51,28 +88,41 @@ def test_the_page(on_the_double):
 
 
 def test_what_fails_is_told_and_the_rest_goes_on(on_the_double, monkeypatch):
-    def step_times(*_):
-        raise gpu_report.ReportError("the variant 'torch' ended with code 1")
+    right = gpu_report.step_times
+
+    def step_times(network, batch_size):
+        if network == "mlp":
+            raise gpu_report.ReportError("the variant 'tinyvae' ended with code 1")
+        return right(network, batch_size)
+
+    def broken(xp, data):
+        raise KeyError("anything")
 
     monkeypatch.setattr(gpu_report, "step_times", step_times)
     monkeypatch.setattr(gpu_report, "CLOSE", -1)
+    monkeypatch.setitem(gpu_report.SECTIONS, "The whole program", broken)
     assert gpu_report.main(["--dataset", "digits"]) == 1
     page = on_the_double.read_text()
-    assert "Failed: the variant 'torch' ended with code 1" in page
-    assert (
-        "Failed: Mean loss of the first 20 steps" in page and "At most -1e+00 are allowed" in page
-    )
+    assert "mlp, batch 128: failed: the variant 'tinyvae' ended with code 1" in page
+    assert "| conv, batch 512 | ms |" in page and "Failed: 'anything'" in page
+    assert "Failed: Difference from NumPy's" in page and "At most -1e+00 are allowed" in page
     assert "| encoder.trunk.2 | output | " in page
 
 
-def test_without_pytorch_there_are_no_ratios(on_the_double, monkeypatch):
-    def step_times(network, batch_size):
-        return {"variants": {"tinyvae": {"ms": 0.5}}}
+def test_a_step_that_is_not_recorded_is_a_failure(on_the_double, monkeypatch):
+    def refuse(self):
+        raise RuntimeError("no graphs here")
 
-    monkeypatch.setattr(gpu_report, "step_times", step_times)
-    assert "| conv | 128 | 0.500 | not measured | not measured |" in gpu_report.step_table(
-        None, None
-    )
+    monkeypatch.setattr(cupy_double.cupy.cuda.Stream, "begin_capture", refuse)
+    assert gpu_report.main(["--dataset", "digits"]) == 1
+    assert "Failed: no step was recorded" in on_the_double.read_text()
+
+
+def test_what_has_no_time_left_is_left_out(on_the_double, monkeypatch):
+    monkeypatch.setattr(gpu_report, "LIMIT", 0)
+    assert gpu_report.main(["--dataset", "digits"]) == 1
+    page = on_the_double.read_text()
+    assert page.count("Failed: left out, because 0 seconds were over") == len(gpu_report.SECTIONS)
 
 
 def test_a_layer_that_computes_otherwise_on_the_device_is_seen(on_the_double, monkeypatch):

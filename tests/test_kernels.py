@@ -34,6 +34,7 @@ KERNELS = {  # all functions that something else replaces on a GPU
     and function.__module__ == module.__name__
     and hasattr(function, "__wrapped__")
 }
+KERNELS["_adam_recorded"] = optim._adam  # its scalars lie on the device: training/recorded.py
 IN_CUDA = {"_gather": cuda.gather, "_scatter": cuda.scatter}
 C = {np.float32: "float", np.float64: "double"}
 NUMPY = {"float": "f4", "double": "f8", "int": "i4"}
@@ -71,6 +72,7 @@ def arguments():
     logits = np.concatenate([normal(16, 3, 4), 60 * normal(3, 3, 4), special(1, 3, 4)])  # tails
     x = np.random.default_rng(0).random((20, 1, 4))
     mu, logvar = normal(3, 1, 5), normal(3, 1, 4)[..., :1]  # (3, 1, 1)
+    adam = normal(33), 0.9, 0.999, normal(33), normal(33), normal(33) ** 2
     four = normal(4, 5), 3 * normal(4, 5), normal(5, 4).T, normal(4, 1)
     return {
         "_relu_backward": [special(6, 5), normal(6, 5).clip(0), empty(6, 5)],
@@ -87,7 +89,8 @@ def arguments():
         "log_density_grad": [normal(3, 2, 5), mu, logvar],
         "_bernoulli_log_prob": [x, logits],
         "_bernoulli_backward": [x, logits, -0.125],
-        "_adam": [normal(33), 0.9, 0.999, 0.01, 1e-7, normal(33), normal(33), normal(33) ** 2],
+        "_adam": [*adam[:3], 0.01, 1e-7, *adam[3:]],
+        "_adam_recorded": [*adam[:3], np.array([0.01]), np.array([1e-7]), *adam[3:]],
     }
 
 

@@ -28,7 +28,8 @@ from tinyvae.training.evaluation import evaluate
 from tinyvae.training.parallel import DataParallel
 from tinyvae.training.profile import Profile
 from tinyvae.training.report import draw_figures, loss_lines, write_metrics
-from tinyvae.training.trainer import Diverged, Trainer, train
+from tinyvae.training.steps import Diverged
+from tinyvae.training.trainer import Trainer, train
 
 DATA = toy_data(50, 30)
 STEPS = 4  # an epoch

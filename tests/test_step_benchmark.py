@@ -6,7 +6,9 @@ import os
 import sys
 from types import SimpleNamespace
 
+import cupy_double
 import pytest
+import recorded_step
 import step
 import variants
 
@@ -83,3 +85,39 @@ def test_on_a_gpu_each_run_is_timed_between_two_events(monkeypatch):
 
     assert variants.by_events("tinyvae")(run, 3) == [1, 2, 3]
     assert waited == [6]  # once, for the last
+
+
+def test_the_recorded_step_computes_what_the_step_computes(monkeypatch):
+    """On the double, over the end of an epoch."""
+    cupy_double.install(monkeypatch)
+    monkeypatch.setattr(variants, "STEPS", 3)
+    monkeypatch.setattr(recorded_step, "STEPS", 3)
+    found = []
+    for variant in ("tinyvae", "tinyvae recorded"):
+        options = argparse.Namespace(
+            variant=variant, backend="cupy", network="conv", batch_size=6, threads=1, task="step"
+        )
+        run, about = variants.task_of(options)
+        losses = [run()(), *([about()["norm"]]), *(run()() for _ in range(6))]
+        found.append(losses)
+    assert found[1] == pytest.approx(found[0], rel=1e-6)
+
+
+def test_a_peer_that_fails_is_left_out_and_tinyvae_is_not(monkeypatch, capsys):
+    class Worker:
+        def __init__(self, name, options):
+            self.name = name
+
+        def wait(self):
+            if self.name in broken:
+                raise step.Ended(f"the variant {self.name!r} ended with code 1")
+
+    monkeypatch.setattr(step, "Worker", Worker)
+    names, broken = ["tinyvae", "jax", "torch", "sgemm"], {"jax"}
+    for backend in ("numpy", "cupy"):
+        workers = step.started(names, SimpleNamespace(backend=backend))
+        assert list(workers) == ["tinyvae", "torch", "sgemm"]
+        assert capsys.readouterr().err == "left out: the variant 'jax' ended with code 1\n"
+    broken = {"sgemm"}
+    with pytest.raises(SystemExit, match="'sgemm' ended"):
+        step.started(names, SimpleNamespace(backend="cupy"))

@@ -28,6 +28,27 @@ def to_host(x):
     return np.asarray(x) if array_module(x) is np else x.get()
 
 
+_multiply = None  # a function in place of CuPy's matmul, see products_by
+
+
+def matmul(a, b, out=None):
+    """The matrix product a @ b, written into `out` if it is given."""
+    xp = array_module(a)
+    multiply = xp.matmul if xp is np or _multiply is None else _multiply
+    return multiply(a, b, out=out)
+
+
+@contextmanager
+def products_by(multiply):
+    """While this lasts, multiply(a, b, out) computes the products on a GPU: training/cublas.py."""
+    global _multiply
+    before, _multiply = _multiply, multiply
+    try:
+        yield
+    finally:
+        _multiply = before
+
+
 def fused(formula):
     """Decorate an elementwise formula: on a GPU cupy.fuse makes one kernel of it.
 

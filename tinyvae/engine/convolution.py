@@ -15,7 +15,7 @@ from itertools import product
 import numpy as np
 
 from tinyvae.engine import cuda
-from tinyvae.engine.backend import array_module, on_gpu
+from tinyvae.engine.backend import array_module, matmul, on_gpu
 
 
 def output_size(size, kernel, stride, padding):
@@ -76,9 +76,9 @@ def product_with_patches(y, p, out):
     On the CPU it is a sum of products, one for each row of positions, with the patches on the left:
     OpenBLAS is 20% faster so than with y @ p.T, and three times as fast for few channels.
     """
-    xp, rows = array_module(y), y.shape[1]
-    if xp is not np:
-        xp.matmul(y.reshape(len(y), -1), p.T, out=out)
+    rows = y.shape[1]
+    if array_module(y) is not np:
+        matmul(y.reshape(len(y), -1), p.T, out=out)
         return
     y, p = (m.reshape(len(m), rows, -1).swapaxes(0, 1) for m in (y, p))  # (Ho, ..., Wo N)
     np.sum(p @ y.swapaxes(1, 2), axis=0, out=out.T)

@@ -24,18 +24,25 @@ class Optimizer:
         if not model.gathered:
             model.to()
         self.model, self.lr, self._theta = model, lr, model.theta
+        self.state = {"step": np.zeros((), dtype=np.int64)}
 
     def __setstate__(self, state):  # a copy of an optimizer has a copy of the model
         vars(self).update(state)
         self._theta = self.model.theta
 
-    def step(self, run=map):
+    def step(self, run=map, scalars=None):
         """Change theta once. Raises ValueError if a parameter of the model would not be trained.
 
-        run: the builtin map, or the `map` of tinyvae.training.parallel.Threads.
+        run: the builtin map, or the `map` of tinyvae.training.parallel.Threads; scalars: those of
+        this step, if they lie on the device already.
         """
         self.model.require_parameters_in(self._theta)
-        self._step(run)
+        self.state["step"] += 1
+        self._update(run, *(scalars or self.scalars(int(self.state["step"]))))
+
+    def scalars(self, t):
+        """The numbers of step t, counted from 1, that are the same for all parameters."""
+        raise NotImplementedError
 
     def _each_block(self, run, update, *state):
         """Call update(theta, grad, *state), on the CPU block by block."""
@@ -52,13 +59,16 @@ class SGD(Optimizer):
     def __init__(self, model, lr, momentum=0.0):
         super().__init__(model, lr)
         self.momentum = _require("momentum", momentum, 0 <= momentum < 1, "in [0, 1)")
-        self.state = {"velocity": array_module(model.theta).zeros_like(model.theta)}
+        self.state["velocity"] = array_module(model.theta).zeros_like(model.theta)
 
-    def _step(self, run):
+    def scalars(self, t):
+        return (self.lr,)
+
+    def _update(self, run, lr):
         def update(theta, grad, velocity):
             velocity *= self.momentum
             velocity += grad
-            theta -= self.lr * velocity
+            theta -= lr * velocity
 
         self._each_block(run, update, self.state["velocity"])
 
@@ -75,22 +85,19 @@ class Adam(Optimizer):
         self.betas = _require("betas", betas, in_range, "two numbers in [0, 1)")
         self.eps = _require("eps", eps, 0 < eps < math.inf, "positive and finite")
         xp = array_module(model.theta)
-        self.state = {
-            "step": np.zeros((), dtype=np.int64),
-            "M": xp.zeros_like(model.theta),
-            "V": xp.zeros_like(model.theta),
-        }
+        self.state |= {"M": xp.zeros_like(model.theta), "V": xp.zeros_like(model.theta)}
 
-    def _step(self, run):
-        self.state["step"] += 1
-        t, (beta1, beta2) = int(self.state["step"]), self.betas
+    def scalars(self, t):
+        beta1, beta2 = self.betas
         # The paper's corrected means are m^ = mean1 M and v^ = mean2 V. Its step is
         # lr m^ / (sqrt(v^) + eps) = rate M / (sqrt(V) + small), with all scalars in two numbers.
         mean1, mean2 = (1 - beta1) / (1 - beta1**t), (1 - beta2) / (1 - beta2**t)
         rate, small = self.lr * mean1 / math.sqrt(mean2), self.eps / math.sqrt(mean2)
+        return rate, small
 
+    def _update(self, run, rate, small):
         def update(theta, grad, M, V):
-            _adam(grad, beta1, beta2, rate, small, theta, M, V)
+            _adam(grad, *self.betas, rate, small, theta, M, V)
 
         self._each_block(run, update, self.state["M"], self.state["V"])
 

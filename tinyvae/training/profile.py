@@ -23,6 +23,7 @@ class Profile:
 
     def __init__(self, trainer):
         self.trainer = trainer
+        trainer.steps.records = False  # of a replay Python sees no parts
         self.steps = 0
         self.seconds = defaultdict(float)  # (group, part, direction): own time
         self._inside = 0.0  # the time of the timed methods that the running method has called
@@ -37,7 +38,7 @@ class Profile:
         self._watch(trainer.model, "terms_backward", (STEP, part, "backward"))
         self._watch(trainer.parallel, "gradient", (STEP, "other threads, sum of gradients", ""))
         self._watch(trainer.optimizer, "step", (STEP, "optimizer", ""))
-        self._watch(trainer, "_train_step", (STEP, "is all finite?", ""))
+        self._watch(trainer.steps, "do", (STEP, "is all finite?", ""))
         self._watch(trainer.feed, "begin", (AROUND, "noise and order", ""))
         self._watch(trainer.feed, "inputs", (AROUND, "minibatches", ""))
         self._watch(trainer, "_end_epoch", (AROUND, "evaluation", ""), whole=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from tinyvae.data import Dataset, binarize
-from tinyvae.engine.backend import array_module, memory_errors, to_host
+from tinyvae.engine.backend import array_module, memory_errors
 from tinyvae.engine.optim import SGD, Adam
 from tinyvae.engine.schedules import constant, linear_annealing
 from tinyvae.errors import UserError
@@ -19,23 +19,19 @@ from tinyvae.rng import generator
 from tinyvae.training import state
 from tinyvae.training.checkpoint import save_checkpoint, write_csv, write_json
 from tinyvae.training.config import Config
-from tinyvae.training.diagnosis import all_finite, collapse_warning, first_not_finite
+from tinyvae.training.diagnosis import all_finite, collapse_warning
 from tinyvae.training.evaluation import evaluate
 from tinyvae.training.feed import Feed
 from tinyvae.training.folder import locked, set_aside
 from tinyvae.training.interrupt import interrupt_flag
 from tinyvae.training.output import progress, say
 from tinyvae.training.parallel import DataParallel, cores, parts_of
+from tinyvae.training.steps import Steps
 
 OPTIMIZERS = {"adam": Adam, "sgd": SGD}
 # A row of history is measured on one test example for every 40 training examples, and on one
 # training example for every 240, but on at least 100 of each. So it takes some 3% of an epoch.
 TRAINED_PER_TEST, TRAINED_PER_PROBE, LEAST = 40, 240, 100
-SYNC_EVERY = 50  # steps between two readings of the loss on a GPU, where reading means waiting
-
-
-class Diverged(UserError):
-    """The loss or a gradient is not finite."""
 
 
 def train(model, data, epochs=20, *, folder=None, **settings):
@@ -88,6 +84,7 @@ class Trainer:
             linear_annealing(config.beta, anneal_steps) if anneal_steps else constant(config.beta)
         )
         self.step = 0
+        self.steps = Steps(self)
         self.seconds = 0.0  # of the current epoch
         self.sums = self._no_sums()  # of each loss term over the examples of the current epoch
         self.history = []
@@ -103,6 +100,7 @@ class Trainer:
         Raises Diverged, leaving the last checkpoint, if the loss or the gradient is not finite, and
         UserError if the memory of the GPU or of the machine is full.
         """
+        self.steps.begin_fit()
         goal = (self.config.epochs if epochs is None else epochs) * self.steps_per_epoch
         # Every step checks for itself, whatever the caller wants to hear of.
         with self._locked(), np.errstate(all="ignore"), interrupt_flag() as interrupted:
@@ -122,7 +120,7 @@ class Trainer:
         """Do the remaining steps of the epoch; after the last one add the epoch's row."""
         start = time.perf_counter() - self.seconds
         n = len(self.data.x_train)
-        epoch, done = divmod(self.step, self.steps_per_epoch)
+        first, (epoch, done) = self.step, divmod(self.step, self.steps_per_epoch)
         self.feed.begin(epoch)
         bar = progress(
             total=n,
@@ -131,74 +129,31 @@ class Trainer:
             unit=" examples",
             mininterval=0.5,
         )
-        losses, sizes = [], []
+        self.steps.begin_epoch()
         with bar, self.parallel.threads:
             for i in range(done, self.steps_per_epoch):
-                inputs = self.feed.inputs(i)
-                losses.append(self._train_step(inputs))
-                sizes.append(len(inputs[0]))
-                bar.update(sizes[-1])
-                if self._may_wait(self.step - 1):
-                    self._show(bar, losses[-1])
+                loss = self.steps.do(i)
+                bar.update(self.feed.size(i))
+                if loss is not None:
+                    self._show(bar, loss)
                 if interrupted.is_set():
                     say("stopping: saving, then measuring (Ctrl-C again: stop at once)")
                     break
-        for size, terms in zip(sizes, self._download(losses), strict=True):
-            for name, term in terms.items():
-                self.sums[name] += size * float(sum(term))
+        for name, terms in self.steps.sums(done, done + self.step - first).items():
+            for term in terms:
+                self.sums[name] += term
         # On a GPU most losses are seen here for the first time.
         if not all_finite(np.array(list(self.sums.values())), self.model.theta):
-            raise self._diverged(lambda: None)
+            raise self.steps.diverged(lambda: None)
         self.seconds = time.perf_counter() - start
         if self.step % self.steps_per_epoch == 0:
             self._end_epoch(epoch + 1, start)
-
-    def _train_step(self, inputs):
-        loss = self._gradient(self.parallel, inputs)
-        if self._may_wait(self.step) and not self._finite(loss):
-            whole = DataParallel(self.model, free_bits=self.config.free_bits)
-            raise self._diverged(lambda: self._gradient(whole, inputs))
-        self.optimizer.step(self.parallel.threads.map)
-        self.step += 1
-        return loss
-
-    def _gradient(self, parallel, inputs):
-        return parallel.gradient(*inputs, beta=self.beta_at(self.step))
-
-    def _finite(self, loss):
-        grad = self.model.grad
-        # One product instead of a look at each number; a squared length that overflows is as bad.
-        return all_finite(loss.total, grad @ grad)
-
-    def _diverged(self, compute):
-        return Diverged(
-            f"training stopped at step {self.step}: {first_not_finite(self.model, compute)} is not "
-            "finite; the last checkpoint is untouched, but going on from it would end here again: "
-            "start anew with a smaller --lr"
-        )
-
-    def _may_wait(self, step):
-        """Whether to read from the device in this step: always on the host, rarely on a GPU."""
-        return array_module(self.model.theta) is np or step % SYNC_EVERY == 0
 
     def _show(self, bar, loss):
         numbers = {"loss": loss.total}
         if len(loss.terms) > 1:
             numbers |= {name: term.sum() for name, term in loss.terms.items()}
         bar.set_postfix({k: f"{float(v):.1f}" for k, v in numbers.items()}, refresh=False)
-
-    def _download(self, losses):
-        """The terms of all losses on the host, [{name: (1,) or (L,)}]: one copy from the device."""
-        if not losses:
-            return []
-        xp, names = array_module(self.model.theta), self.model.term_names
-        columns = [
-            xp.stack([loss.terms[name] for loss in losses]).reshape(len(losses), -1)
-            for name in names
-        ]
-        stops = np.cumsum([column.shape[1] for column in columns])[:-1]
-        table = to_host(xp.concatenate(columns, axis=1))  # (steps, all dimensions)
-        return [dict(zip(names, np.split(row, stops), strict=True)) for row in table]
 
     def _no_sums(self):
         return dict.fromkeys(self.model.term_names, 0.0)
@@ -209,7 +164,7 @@ class Trainer:
         probe = self._evaluate(self.feed.x, data.y_train, n // TRAINED_PER_PROBE)
         test = self._evaluate(self.x_test, data.y_test, n // TRAINED_PER_TEST)
         if not math.isfinite(test["total"]):
-            raise self._diverged(lambda: evaluate(self.model, self.x_test, data.y_test))
+            raise self.steps.diverged(lambda: evaluate(self.model, self.x_test, data.y_test))
         train = {name: total / n for name, total in self.sums.items()}
         shown = ("total", *train)
         metrics = [k for k, v in test.items() if isinstance(v, float) and k not in shown]
