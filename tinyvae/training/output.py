@@ -2,14 +2,25 @@
 
 import os
 import sys
+import threading
 from contextlib import contextmanager, suppress
 
 from tqdm import tqdm
 
 
+class Bar(tqdm):
+    """A progress bar with a lock of its own process.
+
+    tqdm shares its lock with forked processes. One that is killed while it writes would keep it.
+    """
+
+
+Bar.set_lock(threading.RLock())
+
+
 def say(text):
     """Print a line above the progress bar."""
-    tqdm.write(text, file=Lenient(sys.stdout))
+    Bar.write(text, file=Lenient(sys.stdout))
 
 
 def progress(**options):
@@ -19,7 +30,7 @@ def progress(**options):
             stream.flush()  # as tqdm does, which leaves half a bar if that fails
     except (OSError, ValueError):
         options["disable"] = True
-    return tqdm(file=Lenient(sys.stderr), **options)
+    return Bar(file=Lenient(sys.stderr), **options)
 
 
 class Lenient:
