@@ -29,15 +29,11 @@ def table(seed=0):
 
 
 def _layer_rows(rng):
+    sizes = {"stride": (2, 3), "padding": (1, 0), "output_padding": (1, 2)}
     cases = [
         (Linear(5, 3, rng=rng), (5, 4)),
         (Conv2d(2, 3, (3, 2), stride=(2, 1), padding=(1, 0), rng=rng), (2, 7, 5, 3)),
-        (
-            ConvTranspose2d(
-                3, 2, (3, 2), stride=(2, 3), padding=(1, 0), output_padding=(1, 2), rng=rng
-            ),
-            (3, 4, 3, 2),
-        ),
+        (ConvTranspose2d(3, 2, (3, 2), **sizes, rng=rng), (3, 4, 3, 2)),
         (ReLU(), (5, 3)),
         (Sigmoid(), (5, 3)),
         (Tanh(), (5, 3)),
@@ -89,10 +85,8 @@ def _likelihood_rows(rng):
             return (dlog_prob * likelihood.log_prob(x, output)).sum()
 
         doutput = likelihood.backward(dlog_prob, x, output)
-        yield (
-            f"{name} doutput",
-            differences.relative_error(differences.numerical_gradient(f, output), doutput),
-        )
+        numerical = differences.numerical_gradient(f, output)
+        yield f"{name} doutput", differences.relative_error(numerical, doutput)
         for key, parameter in parameters.items():
             numerical = differences.numerical_gradient(f, parameter.value)
             yield f"{name} d{key}", differences.relative_error(numerical, parameter.grad)

@@ -1,7 +1,4 @@
-"""Optimizers: SGD and Adam, on a model's vectors theta and grad. Clipping of the gradient.
-
-Names and defaults are PyTorch's.
-"""
+"""SGD and Adam on a model's vectors theta and grad, with PyTorch's names and defaults."""
 
 import math
 

@@ -19,7 +19,7 @@ class Autoencoder(EncoderDecoder):
 
     @classmethod
     def build(cls, networks, latent_dim, likelihood):
-        """The autoencoder of these networks.Networks."""
+        """The autoencoder made of `networks`, a ConvNetworks or MLPNetworks."""
         trunk, decoder = networks.trunk(), networks.decoder(latent_dim)
         code = Linear(networks.features, latent_dim, rng=networks.rng)
         return cls(Sequential(*trunk.layers, code), decoder, likelihood, latent_dim)

@@ -54,7 +54,7 @@ class VAE(EncoderDecoder):
 
     @classmethod
     def build(cls, networks, latent_dim, likelihood):
-        """The VAE of these networks.Networks."""
+        """The VAE made of `networks`, a ConvNetworks or MLPNetworks."""
         trunk, decoder = networks.trunk(), networks.decoder(latent_dim)
         encoder = GaussianEncoder(trunk, networks.features, latent_dim, rng=networks.rng)
         return cls(encoder, decoder, likelihood)
