@@ -7,14 +7,15 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import cupy_double
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from tinyvae.engine.backend import get_backend
 from tinyvae.errors import UserError
 from tinyvae.training import parallel
 
-settings.register_profile("tinyvae", deadline=None, derandomize=True, max_examples=50)
-settings.register_profile("long", deadline=None, max_examples=2000)
+COMMON = {"deadline": None, "suppress_health_check": [HealthCheck.function_scoped_fixture]}
+settings.register_profile("tinyvae", derandomize=True, max_examples=50, **COMMON)
+settings.register_profile("long", max_examples=5000, **COMMON)
 settings.load_profile("tinyvae")
 pytest.register_assert_rewrite("short_runs")  # its asserts, too, show what they compare
 

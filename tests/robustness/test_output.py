@@ -93,7 +93,12 @@ def test_the_streams_are_put_back():
 
 
 SCRIPT = """
-import sys
+import os, stat, sys
+def fsync(descriptor, fsync=os.fsync):
+    if any(stat.S_ISREG(os.fstat(standard).st_mode) for standard in range(3)):
+        os._exit(9)  # a library that writes to stderr would write into a file of the run
+    fsync(descriptor)
+os.fsync = fsync
 from tinyvae.training import program, report
 program.draw_figures, report.BOUND_SAMPLES = lambda trainer, metrics: trainer.folder, 2
 from examples import train
@@ -117,7 +122,7 @@ def test_a_process_whose_output_goes_away(tmp_path, redirect):
     subprocess.run(
         ["sh", "-c", command],
         cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        env=os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": ""},
         timeout=60,
         capture_output=True,
     )

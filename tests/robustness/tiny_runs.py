@@ -1,12 +1,9 @@
 """Runs that take a hundredth of a second: what to train on, and with which settings."""
 
 import numpy as np
-from hypothesis import HealthCheck, settings
 
 TINY = {"hidden": (6,), "latent_dim": 2}  # for short_runs.trainer
 RUN = "--dataset table.npy --hidden 6 --latent-dim 2 --batch-size 16"  # for examples/train.py
-
-fuzz = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def write_table(path):

@@ -82,5 +82,9 @@ def _counts(name, values):
 
 
 def _is_count(value):
-    number = isinstance(value, Real) and not isinstance(value, bool)
-    return number and 1 <= value <= MOST and value == int(value)
+    if not isinstance(value, Real) or isinstance(value, bool):
+        return False
+    try:
+        return float(value) == int(value) and 1 <= int(value) <= MOST
+    except (OverflowError, ValueError):  # infinite, or NaN
+        return False

@@ -6,7 +6,7 @@ The settings, the model and the data determine a run: the same three give the sa
 import math
 import sys
 from dataclasses import dataclass, fields
-from numbers import Real
+from numbers import Integral, Real
 
 from tinyvae.data.batches import BINARIZATIONS
 from tinyvae.errors import UserError, shown
@@ -48,11 +48,10 @@ class Config:
         """The value as an int or a float, also of a NumPy number or, for an int, a whole float."""
         if isinstance(value, bool) or not isinstance(value, Real):
             self._refuse(name, "a number")
-        if kind is float:
-            try:
-                value = float(value)
-            except OverflowError:
-                self._refuse(name, f"at most {sys.float_info.max}")
+        try:  # a Python number: NumPy's compare 2^63 as a number of their own type
+            value = int(value) if kind is int and isinstance(value, Integral) else float(value)
+        except OverflowError:
+            self._refuse(name, f"at most {sys.float_info.max}")
         if name in AT_LEAST_ONE and not value >= 1:
             self._refuse(name, "at least 1")
         if name in NOT_NEGATIVE and not 0 <= value < math.inf:
