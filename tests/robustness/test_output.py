@@ -108,6 +108,8 @@ sys.exit(train.main())
 def test_a_process_whose_output_goes_away(tmp_path, redirect):
     if "full" in redirect and not Path("/dev/full").exists():
         pytest.skip("needs /dev/full")
+    if "2>&-" in redirect and np.lib.NumpyVersion(np.__version__) < "2.1.0":
+        pytest.skip("NumPy 2.0 itself cannot be imported by SciPy without sys.stderr")
     write_table(tmp_path / "table.npy")
     (tmp_path / "script.py").write_text(SCRIPT)
     python, run = shlex.quote(sys.executable), f"{RUN} --epochs 2 --out run"

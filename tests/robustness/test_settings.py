@@ -5,6 +5,7 @@ import math
 from dataclasses import asdict, fields
 from decimal import Decimal
 from fractions import Fraction
+from numbers import Real
 
 import numpy as np
 import pytest
@@ -100,7 +101,7 @@ def test_any_configuration_is_plain_or_refused(values):
 
 
 MODEL = {"network": "mlp", "hidden": (3,), "latent_dim": 2, "shape": (4,), "likelihood": "gaussian"}
-SMALL = ANYTHING.filter(lambda value: not (isinstance(value, int) and 300 < value < 2**32))
+SMALL = ANYTHING.filter(lambda value: not (isinstance(value, Real) and 300 < value < 2**32))
 
 
 @given(values=st.dictionaries(st.sampled_from([*MODEL, "model"]), SMALL, max_size=2))

@@ -14,7 +14,7 @@ from tinyvae.errors import UserError, shown
 CHOICES = {"optimizer": ("adam", "sgd"), "binarize": BINARIZATIONS}
 AT_LEAST_ONE = ("epochs", "batch_size", "samples")
 NOT_NEGATIVE = ("beta", "kl_anneal", "free_bits", "threads", "seed")
-MOST = {int: 2**63 - 1, float: sys.float_info.max, "samples": 10**6, "threads": 256}
+MOST = {"samples": 10**6, "threads": 256}  # of whole numbers; of the others 2^63 - 1
 FOR_A_KL, FOR_NOISE = ("beta", "kl_anneal", "free_bits"), ("samples",)
 
 
@@ -48,16 +48,22 @@ class Config:
         """The value as an int or a float, also of a NumPy number or, for an int, a whole float."""
         if isinstance(value, bool) or not isinstance(value, Real):
             self._refuse(name, "a number")
+        if kind is float:
+            try:
+                value = float(value)
+            except OverflowError:
+                self._refuse(name, f"at most {sys.float_info.max}")
         if name in AT_LEAST_ONE and not value >= 1:
             self._refuse(name, "at least 1")
         if name in NOT_NEGATIVE and not 0 <= value < math.inf:
             self._refuse(name, "a finite number, not negative")
         if name == "lr" and not 0 < value < math.inf:
             self._refuse(name, "a finite number above 0")
-        if not value <= MOST.get(name, MOST[kind]):
-            self._refuse(name, f"at most {MOST.get(name, MOST[kind])}")
-        if kind(value) != value and kind is int:
-            self._refuse(name, "a whole number")
+        if kind is int:
+            if value > MOST.get(name, 2**63 - 1):
+                self._refuse(name, f"at most {MOST.get(name, 2**63 - 1)}")
+            if value != int(value):
+                self._refuse(name, "a whole number")
         return kind(value)
 
     def require_fits(self, model):
