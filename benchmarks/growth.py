@@ -22,7 +22,8 @@ from variants import LATENT_DIM, inputs
 from tinyvae import Adam, get_backend, make_model
 from tinyvae.data import Dataset, load
 from tinyvae.training.config import Config
-from tinyvae.training.parallel import DataParallel, cores, parts_of
+from tinyvae.training.parallel import DataParallel, parts_of
+from tinyvae.training.threads import cores
 from tinyvae.training.trainer import Trainer
 
 FIGURE = Path(__file__).parent.parent / "docs" / "images" / "growth.png"

@@ -16,10 +16,10 @@ from tiny_runs import RUN, TINY, write_table
 
 from tinyvae import make_model
 from tinyvae.training import interrupt as interrupt_module
-from tinyvae.training import parallel
+from tinyvae.training import threads
 from tinyvae.training.evaluation import evaluate, importance_weighted_bound
 from tinyvae.training.interrupt import interrupt_flag
-from tinyvae.training.parallel import Threads
+from tinyvae.training.threads import Threads
 
 ROOT = Path(__file__).parents[2]
 
@@ -138,7 +138,7 @@ def test_fewer_threads_than_asked_for_give_the_same_numbers(
 ):
     settings = TINY | {"threads": 4, "epochs": 1}
     trainer(tmp_path / "all", settings).fit()
-    monkeypatch.setattr(parallel, "Thread", NoMore)
+    monkeypatch.setattr(threads, "Thread", NoMore)
     NoMore.left, before = left, threading.active_count()
     trainer(tmp_path / "fewer", settings).fit()
     assert NoMore.left == 0 and threading.active_count() == before

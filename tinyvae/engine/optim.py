@@ -30,7 +30,7 @@ class Optimizer:
     def step(self, run=map, scalars=None):
         """Change theta once. Raises ValueError if a parameter of the model would not be trained.
 
-        run: the builtin map, or the `map` of tinyvae.training.parallel.Threads; scalars: those of
+        run: the builtin map, or the `map` of tinyvae.training.threads.Threads; scalars: those of
         this step, if they lie on the device already.
         """
         self.model.require_parameters_in(self._theta)

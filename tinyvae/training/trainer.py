@@ -25,8 +25,9 @@ from tinyvae.training.feed import Feed
 from tinyvae.training.folder import locked, set_aside
 from tinyvae.training.interrupt import interrupt_flag
 from tinyvae.training.output import progress, say
-from tinyvae.training.parallel import DataParallel, cores, parts_of
+from tinyvae.training.parallel import DataParallel, parts_of
 from tinyvae.training.steps import Steps
+from tinyvae.training.threads import cores
 
 OPTIMIZERS = {"adam": Adam, "sgd": SGD}
 # A row of history is measured on one test example for every 40 training examples, and on one
