@@ -3,7 +3,7 @@
 A new model takes its own file and one line in MODELS; a new likelihood one line in LIKELIHOODS.
 """
 
-from numbers import Real
+from numbers import Integral, Real
 
 from tinyvae.engine.likelihoods import Bernoulli, LearnedGaussian
 from tinyvae.errors import UserError, shown
@@ -74,7 +74,7 @@ def _counts(name, values):
     """The values as ints. Raises UserError unless they are whole numbers from 1 to MOST."""
     values = tuple(values) if isinstance(values, list | tuple) else (values,)
     if not values or not all(map(_is_count, values)):
-        large = any(isinstance(value, Real) and value > MOST for value in values)
+        large = any(isinstance(value, Integral | float) and value > MOST for value in values)
         limits = f"of at least 1 and at most {MOST}" if large else "of at least 1"
         got = ",".join(map(shown, values)) or "nothing"
         raise UserError(f"--{name} must be whole numbers {limits}, got {got}")
