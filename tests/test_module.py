@@ -100,7 +100,7 @@ def test_a_state_written_into_another_model(xp):
             r"body\.2\.bias must have shape \(4,\), got \(4, 1\)",
         ),
         (lambda s: s.update(scale=np.zeros(())), r"scale must have shape \(1,\), got \(\)"),
-        (lambda s: s.update(scale=np.array(["a"])), "could not convert"),
+        (lambda s: s.update(scale=np.array(["a"])), "scale must be an array of real numbers"),
     ],
     ids=["missing", "unexpected", "shape", "would-broadcast", "no-numbers"],
 )
@@ -334,3 +334,23 @@ def test_a_copy_of_what_is_not_gathered(copied):
     other = copied(layer)
     assert not other.gathered and same_state(layer.state_dict(), other.state_dict())
     assert in_theta(other.to()) and not layer.gathered
+
+
+@pytest.mark.parametrize("convert", ["double", "bfloat16", "int", "requires_grad_"])
+def test_a_state_dict_may_hold_any_pytorch_tensor(convert):
+    torch = pytest.importorskip("torch")
+    layer = Linear(3, 2, rng=np.random.default_rng(0))
+    tensors = {name: torch.ones(p.value.shape) for name, p in layer.named_parameters()}
+    layer.load_state_dict({name: getattr(tensor, convert)() for name, tensor in tensors.items()})
+    assert (layer.weight.value == 1).all() and layer.weight.value.dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    "wrong", [np.ones((2, 3), complex), np.full((2, 3), "a"), [[None] * 3] * 2]
+)
+def test_a_state_dict_holds_real_numbers(wrong):
+    layer = Linear(3, 2, rng=np.random.default_rng(0))
+    before = layer.weight.value.copy()
+    with pytest.raises(ValueError, match="weight must be an array of real numbers"):
+        layer.load_state_dict({"weight": wrong, "bias": np.zeros(2)})
+    np.testing.assert_array_equal(layer.weight.value, before)

@@ -169,23 +169,32 @@ class Module:
         return {name: to_host(p.value).copy() for name, p in self.named_parameters()}
 
     def load_state_dict(self, state):
-        """Write the arrays (or CPU tensors) of `state` into the parameters.
+        """Write the arrays (or PyTorch tensors) of `state` into the parameters.
 
-        Raises ValueError, and writes nothing, if a name is missing or left over or a shape differs.
+        Raises ValueError, and writes nothing, if a name is missing or left over, a shape differs,
+        or a value is no array of real numbers.
         """
         parameters = dict(self.named_parameters())
         if parameters.keys() != state.keys():
             missing = sorted(parameters.keys() - state.keys())
             unexpected = sorted(state.keys() - parameters.keys())
             raise ValueError(f"state_dict: missing {missing}, unexpected {unexpected}")
-        dtypes = {name: parameter.value.dtype for name, parameter in parameters.items()}
-        arrays = {name: np.asarray(array, dtype=dtypes[name]) for name, array in state.items()}
+        arrays = {name: _as_numbers(name, array) for name, array in state.items()}
         for name, parameter in parameters.items():
             expected, got = parameter.value.shape, arrays[name].shape
             if expected != got:
                 raise ValueError(f"state_dict: {name} must have shape {expected}, got {got}")
         for name, parameter in parameters.items():
             parameter.value = arrays[name]
+
+
+def _as_numbers(name, array):
+    if hasattr(array, "detach"):  # a PyTorch tensor: it may need a gradient, or be bfloat16
+        array = array.detach().cpu().double().numpy()
+    array = np.asarray(array)
+    if array.dtype.kind not in "fiub":
+        raise ValueError(f"state_dict: {name} must be an array of real numbers, got {array.dtype}")
+    return array
 
 
 def _named_children(items, prefix=""):
