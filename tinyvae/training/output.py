@@ -53,8 +53,9 @@ class Lenient:
         """Throw away what a stream that failed still holds, or Python's exit would write it."""
         if self._failed:
             with suppress(OSError, ValueError, AttributeError):  # a stream without a descriptor
+                descriptor = self._stream.fileno()
                 null = os.open(os.devnull, os.O_WRONLY)
-                os.dup2(null, self._stream.fileno())
+                os.dup2(null, descriptor)
                 os.close(null)
 
     def _try(self, write, *arguments):
