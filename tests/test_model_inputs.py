@@ -234,3 +234,11 @@ def test_the_gradient_of_z_is_not_overwritten(monkeypatch, samples):
         for dz, before, dlogvar, dlogvar_before in seen:
             np.testing.assert_array_equal(dz, before)
             np.testing.assert_array_equal(dlogvar, dlogvar_before)
+
+
+@pytest.mark.parametrize("name", ["beta", "free_bits"])
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf"), -1.0])
+def test_the_weights_of_the_loss_are_finite_and_not_negative(name, wrong):
+    x, eps = tiny_batch(3)
+    with pytest.raises(ValueError, match=f"{name} must be finite and not negative"):
+        tiny_vae().loss(x, eps, **{name: wrong})

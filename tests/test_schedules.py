@@ -71,3 +71,14 @@ def test_free_bits_keep_the_type(xp):
 def test_schedules_without_a_length_are_refused(make):
     with pytest.raises(ValueError, match="positive|expected"):
         make()
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf"), -1.0])
+def test_a_weight_is_a_finite_number_that_is_not_negative(wrong):
+    for make in (
+        constant,
+        lambda beta: linear_annealing(beta, 3),
+        lambda beta: cyclical_annealing(beta, 3),
+    ):
+        with pytest.raises(ValueError, match="beta must be finite and not negative"):
+            make(wrong)

@@ -3,16 +3,27 @@
 Both prevent posterior collapse or set the rate, the KL that codes cost: see docs/elbo.md.
 """
 
+import math
+
 from tinyvae.engine.backend import array_module
+
+
+def require_weight(**weights):
+    """Raise ValueError unless all are finite numbers that are not negative."""
+    for name, weight in weights.items():
+        if not 0 <= weight < math.inf:
+            raise ValueError(f"{name} must be finite and not negative, got {weight}")
 
 
 def constant(beta):
     """Always beta. Higgins et al. 2017 (beta-VAE); beta = 1 is the ELBO."""
+    require_weight(beta=beta)
     return lambda step: beta
 
 
 def linear_annealing(beta, steps):
     """Rises linearly from 0 at step 0 to beta at `steps`. Bowman et al. 2016, section 3."""
+    require_weight(beta=beta)
     if not steps > 0:
         raise ValueError(f"steps must be positive, got {steps}")
     return lambda step: beta * min(1.0, step / steps)
@@ -23,6 +34,7 @@ def cyclical_annealing(beta, period, ramp=0.5):
 
     Fu et al. 2019, eq. 6.
     """
+    require_weight(beta=beta)
     if not (period > 0 and 0 < ramp <= 1):
         raise ValueError(f"expected period > 0 and 0 < ramp <= 1, got {period} and {ramp}")
     return lambda step: beta * min(1.0, (step % period) / (ramp * period))

@@ -92,8 +92,11 @@ class Model(Module):
         """The Loss of a batch; `backward` then computes its gradient.
 
         total = the sum of the terms, in which the KL is beta * sum over d of max(free_bits, kl_d).
-        Raises ValueError for examples outside the support.
+        Until `backward` change neither inputs nor parameters, and use the model in one thread only.
+        Raises ValueError for examples outside the support, and for a beta or free_bits that is
+        negative or not finite.
         """
+        schedules.require_weight(beta=beta, free_bits=free_bits)
         self.require_support(inputs[0])
         loss = Loss(self.terms(*inputs), beta, free_bits)
         self._dterms = loss.dterms
