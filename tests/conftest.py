@@ -1,6 +1,7 @@
 """What all tests share: the backends to run on, new folders, hypothesis without a time limit."""
 
 import os
+import signal
 
 # The suite's matrices are small: a second BLAS thread would only wait, or fight pytest's workers.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -12,6 +13,9 @@ from hypothesis import HealthCheck, settings
 from tinyvae.engine.backend import get_backend
 from tinyvae.errors import UserError
 from tinyvae.training import parallel
+
+# A shell starts a job in the background with SIGINT ignored, and training leaves that as it is.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 COMMON = {"deadline": None, "suppress_health_check": [HealthCheck.function_scoped_fixture]}
 settings.register_profile("tinyvae", derandomize=True, max_examples=50, **COMMON)
