@@ -1,5 +1,6 @@
 """What all tests share: the backends to run on, new folders, hypothesis without a time limit."""
 
+import inspect
 import os
 import signal
 
@@ -12,7 +13,7 @@ from hypothesis import HealthCheck, settings
 
 from tinyvae.engine.backend import get_backend
 from tinyvae.errors import UserError
-from tinyvae.training import parallel
+from tinyvae.training import parallel, plots
 
 # A shell starts a job in the background with SIGINT ignored, and training leaves that as it is.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -86,3 +87,21 @@ def folders(tmp_path):
 def small_parts(monkeypatch):
     """The small batches of toy runs, too, are cut into parts: at least two, of at most 4."""
     monkeypatch.setattr(parallel, "OTHERS", (1, 4))
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """{name of the file: all arguments of the function of plots that was to draw it}."""
+    calls = {}
+
+    def recorder(signature):
+        def recording(*arguments, **named):
+            bound = signature.bind(*arguments, **named).arguments
+            calls[bound["path"].stem] = bound
+
+        return recording
+
+    for name, function in inspect.getmembers(plots, inspect.isfunction):
+        if "path" in inspect.signature(function).parameters:
+            monkeypatch.setattr(plots, name, recorder(inspect.signature(function)))
+    return calls

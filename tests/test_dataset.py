@@ -7,20 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from toys import small
 
 from tinyvae.data import Dataset
 from tinyvae.errors import UserError
-
-
-def small(name="MNIST", seed=0):
-    rng = np.random.default_rng(seed)
-    return Dataset(
-        name,
-        rng.integers(0, 256, (6, 1, 28, 28), dtype=np.uint8),
-        rng.integers(0, 10, 6),
-        rng.integers(0, 256, (2, 1, 28, 28), dtype=np.uint8),
-        rng.integers(0, 10, 2),
-    )
 
 
 def table(n=40, columns=("alcohol", "ash", "hue")):

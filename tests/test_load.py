@@ -1,22 +1,11 @@
 import numpy as np
 import pytest
+from toys import small
 
 from tinyvae.data import load
-from tinyvae.data.dataset import Dataset
 from tinyvae.data.load import load_dataset
 from tinyvae.data.mnist import DatasetUnavailable
 from tinyvae.errors import UserError
-
-
-def small(name="MNIST", seed=0):
-    rng = np.random.default_rng(seed)
-    return Dataset(
-        name,
-        rng.integers(0, 256, (6, 1, 28, 28), dtype=np.uint8),
-        rng.integers(0, 10, 6),
-        rng.integers(0, 256, (2, 1, 28, 28), dtype=np.uint8),
-        rng.integers(0, 10, 2),
-    )
 
 
 @pytest.fixture

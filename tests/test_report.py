@@ -1,4 +1,3 @@
-import inspect
 import json
 
 import numpy as np
@@ -36,24 +35,6 @@ def trained(folder, **settings):
 def few_importance_samples(monkeypatch):
     monkeypatch.setattr(report, "BOUND_EXAMPLES", 20)
     monkeypatch.setattr(report, "BOUND_SAMPLES", 12)
-
-
-@pytest.fixture
-def drawn(monkeypatch):
-    """{name of the file: all arguments of the function of plots that was to draw it}."""
-    calls = {}
-
-    def recorder(signature):
-        def recording(*arguments, **named):
-            bound = signature.bind(*arguments, **named).arguments
-            calls[bound["path"].stem] = bound
-
-        return recording
-
-    for name, function in inspect.getmembers(plots, inspect.isfunction):
-        if "path" in inspect.signature(function).parameters:
-            monkeypatch.setattr(plots, name, recorder(inspect.signature(function)))
-    return calls
 
 
 @pytest.mark.parametrize("binarization", ["none", "dynamic"])

@@ -1,6 +1,5 @@
 """Vectors (N, D) go into models, training, evaluation, checkpoints and figures as they are."""
 
-import inspect
 import json
 
 import numpy as np
@@ -205,26 +204,6 @@ def test_nats_are_told_in_the_units_of_the_data(tmp_path):
     total = metrics["test"]["total"]
     assert (label, value) == ("negative ELBO", f"{total:.2f}")
     assert f"{total + np.log(DATA.std).sum():.2f} in the units of the data" in note
-
-
-@pytest.fixture
-def drawn(monkeypatch):
-    """{name of the file: all arguments of the function of plots that was to draw it}."""
-    calls = {}
-
-    def recorder(function):
-        signature = inspect.signature(function)
-
-        def recording(*arguments, **named):
-            bound = signature.bind(*arguments, **named).arguments
-            calls[bound["path"].stem] = bound
-
-        return recording
-
-    for name, function in inspect.getmembers(plots, inspect.isfunction):
-        if "path" in inspect.signature(function).parameters:
-            monkeypatch.setattr(plots, name, recorder(function))
-    return calls
 
 
 def test_what_the_figures_of_a_table_show(tmp_path, drawn):

@@ -91,3 +91,15 @@ def toy_data(train=50, test=30, seed=0):
     for image, row, column in zip(images, labels, rng.integers(0, 20, train + test), strict=True):
         image[0, 2 * row : 2 * row + 8, column : column + 8] += np.uint8(200)
     return Dataset("toy squares", images[:train], labels[:train], images[train:], labels[train:])
+
+
+def small(name="MNIST", seed=0):
+    """A Dataset of six training and two test images of random pixels."""
+    rng = np.random.default_rng(seed)
+    return Dataset(
+        name,
+        rng.integers(0, 256, (6, 1, 28, 28), dtype=np.uint8),
+        rng.integers(0, 10, 6),
+        rng.integers(0, 256, (2, 1, 28, 28), dtype=np.uint8),
+        rng.integers(0, 10, 2),
+    )
