@@ -8,11 +8,12 @@ import pytest
 from toys import toy_data
 
 from tinyvae import make_model
+from tinyvae.models.registry import all_options
 from tinyvae.training.checkpoint import load_checkpoint
 from tinyvae.training.config import Config
 from tinyvae.training.trainer import Trainer
 
-MODEL_SETTINGS = {"model", "network", "latent_dim", "likelihood", "hidden"}
+MODEL_SETTINGS = {"model", "network", "latent_dim", "likelihood", "hidden", *all_options()}
 DATA = toy_data(50, 30)  # with batches of 16: three whole ones and a ragged one of 2
 STEPS = 4  # an epoch
 SMALL = {"network": "mlp", "latent_dim": 3, "epochs": 3, "batch_size": 16}

@@ -16,8 +16,8 @@ from toys import (
 )
 
 from tinyvae import make_model
+from tinyvae.engine.categorical import cross_entropy
 from tinyvae.models import vae as vae_module
-from tinyvae.models.classifier import cross_entropy
 from tinyvae.training.evaluation import evaluate, importance_weighted_bound
 
 

@@ -4,8 +4,9 @@ import numpy as np
 
 from tinyvae import Bernoulli, Flatten, Linear, ReLU, Reshape, Sequential
 from tinyvae.engine.backend import array_module
+from tinyvae.engine.categorical import cross_entropy, cross_entropy_grad
 from tinyvae.models.base import EncoderDecoder
-from tinyvae.models.classifier import Classifier, cross_entropy, cross_entropy_grad
+from tinyvae.models.classifier import Classifier
 from tinyvae.models.layout import as_vectors, batch_first, batch_last
 
 PIXELS, WIDTH, L, CLASSES = 784, 6, 3, 10
@@ -16,6 +17,7 @@ class SparseVAE(EncoderDecoder):
 
     term_names = ("reconstruction", "kl", "sparsity")
     objective = "sparse loss"
+    standard_codes = True
     noise_dim = L
 
     def embed(self, x):

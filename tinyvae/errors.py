@@ -10,6 +10,11 @@ class UserError(Exception):
     """
 
 
+def flag(name):
+    """The setting `name` as the command line spells it."""
+    return "--" + name.replace("_", "-")
+
+
 def shown(value):
     """A value of the user as a message shows it: short, whatever the value is."""
     if isinstance(value, int) and abs(value) >= 10**40:  # Python refuses to print 4301 digits

@@ -10,10 +10,10 @@ import numpy as np
 
 from tinyvae.engine import differences, gaussian, schedules
 from tinyvae.engine.activations import ReLU, Sigmoid, Tanh
+from tinyvae.engine.categorical import cross_entropy, cross_entropy_grad
 from tinyvae.engine.layers import Conv2d, ConvTranspose2d, Flatten, Linear, Reshape, Sequential
 from tinyvae.engine.likelihoods import Bernoulli, Gaussian, LearnedGaussian
-from tinyvae.models.classifier import cross_entropy, cross_entropy_grad
-from tinyvae.models.registry import LIKELIHOODS, make_model
+from tinyvae.models.registry import LIKELIHOODS, MODELS, make_model
 from tinyvae.rng import generator
 
 TOLERANCE = 1e-7
@@ -93,14 +93,14 @@ def _likelihood_rows(rng):
 
 
 def _model_rows(rng):
-    x, eps = rng.random((2, 1, 28, 28)), rng.standard_normal((3, 2, 4))
-    for network in ("conv", "mlp"):
-        for likelihood in LIKELIHOODS:
-            name = f"{network} {likelihood}"
-            model = make_model("ae", network, 4, likelihood)
-            yield f"Autoencoder {name}", differences.check_model(model, x, rng=rng)
-            model = make_model("vae", network, 4, likelihood)
-            yield f"VAE {name}", differences.check_model(model, x, eps, rng=rng)
+    x, eps, labels = rng.random((2, 1, 28, 28)), rng.standard_normal((3, 2, 4)), np.array([3, 8])
+    for kind in MODELS:
+        for network in MODELS[kind].networks:
+            for likelihood in LIKELIHOODS:
+                model = make_model(kind, network, 4, likelihood)
+                noise = rng.standard_normal((3, 2, model.noise_dim))
+                error = differences.check_model(model, *model.inputs(x, noise, labels), rng=rng)
+                yield f"{type(model).__name__} {network} {likelihood}", error
     model = make_model("vae", "mlp", 4, "bernoulli")
     kl = np.sort(model.to(np, np.float64).loss(x, eps).kl)
     floor = float(kl[1] + kl[2]) / 2  # two dimensions above the floor, two below

@@ -43,13 +43,14 @@ def cyclical_annealing(beta, period, ramp=0.5):
 def free_bits(kl, floor):
     """The KL that enters the loss: the sum over d of max(floor, kl_d).
 
-    kl: (L,), each dimension's KL averaged over the batch, in nats; floor: nats per dimension.
+    kl: (L,), each dimension's KL averaged over the batch, in nats; floor: nats per dimension. With
+    the floor 0 it is the sum of kl: a KL is not negative, but a Monte Carlo estimate of one may be.
     Kingma et al. 2016, eq. 15.
     """
-    return array_module(kl).maximum(kl, floor).sum()
+    return (array_module(kl).maximum(kl, floor) if floor else kl).sum()
 
 
 def free_bits_grad(kl, floor):
     """The gradient of free_bits: (L,), 1 where kl_d has reached the floor, 0 where it is lower."""
-    # max(floor, kl_d)
-    return (kl >= floor).astype(kl.dtype)
+    # max(floor, kl_d); without a floor kl_d
+    return (kl >= floor).astype(kl.dtype) if floor else array_module(kl).ones_like(kl)

@@ -66,10 +66,14 @@ class Model(Module):
     objective = "loss"  # what the sum of the terms is called
     noise_dim = 0  # how many standard normal numbers one draw of z for one example takes
     latent_dim = 0  # how many numbers a code has; 0: the model has no codes
+    standard_codes = False  # whether codes have the prior N(0, I)
     wants_labels = False
+    classes = 0  # of a conditional model, see EncoderDecoder: how many classes its labels name
     support = (-math.inf, math.inf)  # the values that an example may hold
     log_weights = None  # a model that bounds log p(x) has this method, see VAE.log_weights
     settings = None  # the arguments of make_model, as JSON holds them, if it built this model
+    options = {}  # {name: Option}: what this kind of model takes beyond the arguments of all models
+    networks = ("conv", "mlp")  # the names of the networks that it can be built of
 
     def __init__(self):
         self._saved = None  # what `terms` keeps for `terms_backward`
@@ -158,6 +162,9 @@ class EncoderDecoder(Model):
 
     decoder: (L, N) -> (..., N), which the likelihood reads as the parameters of p(x|z). A subclass
     defines `embed`: how the encoder gives a code.
+
+    In a conditional model, with `classes` above 0, both networks also take the labels. Then all
+    methods below take the labels (N,) as their last argument; otherwise they take none.
     """
 
     def __init__(self, encoder, decoder, likelihood, latent_dim):
@@ -169,48 +176,49 @@ class EncoderDecoder(Model):
     def support(self):
         return self.likelihood.support
 
-    def metrics(self, x):
+    def metrics(self, x, *labels):
         """The code (N, L), and the squared error of the mean reconstruction, of x's shape."""
-        code = self.embed(x)
-        error = self.decode(code) - x
+        code = self.embed(x, *labels)
+        error = self.decode(code, *labels) - x
         return {"code": code, "squared_error": error * error}
 
-    def embed(self, x):
+    def embed(self, x, *labels):
         """Examples x (N, ...) -> one code for each, (N, L)."""
         raise NotImplementedError
 
-    def decode(self, z):
+    def decode(self, z, *labels):
         """Codes z (N, L) -> the means of p(x|z), (N, ...)."""
-        return batch_first(self.likelihood.mean(self._outputs(z)))
+        return batch_first(self.likelihood.mean(self._outputs(z, *labels)))
 
-    def draw(self, z, rng):
+    def draw(self, z, rng, *labels):
         """Codes z (N, L) -> a draw from each p(x|z), (N, ...), by the NumPy generator rng."""
-        return batch_first(self.likelihood.sample(self._outputs(z), rng))
+        return batch_first(self.likelihood.sample(self._outputs(z, *labels), rng))
 
-    def reconstruct(self, x):
+    def reconstruct(self, x, *labels):
         """Examples x (N, ...) -> the means of p(x | z = embed(x)), (N, ...)."""
-        return self.decode(self.embed(x))
+        return self.decode(self.embed(x, *labels), *labels)
 
-    def sample(self, n, rng):
-        """n draws x ~ p(x|z) with codes z ~ N(0, I), by the NumPy generator rng."""
-        return self.draw(self._draw_codes(n, rng), rng)
+    def sample(self, n, rng, *labels):
+        """n draws x ~ p(x|z) with codes z from the prior, by the NumPy generator rng."""
+        return self.draw(self.draw_codes(n, rng), rng, *labels)
 
-    def sample_means(self, n, rng):
-        """The means of p(x|z) for n codes z ~ N(0, I): the usual pictures, without pixel noise."""
-        return self.decode(self._draw_codes(n, rng))
+    def sample_means(self, n, rng, *labels):
+        """The means of p(x|z) for n codes from the prior: the usual pictures, without noise."""
+        return self.decode(self.draw_codes(n, rng), *labels)
 
-    def _outputs(self, z):
-        """Codes z (N, L) -> the decoder's output (..., N)."""
-        require_floats(z, (2,), "(N, L)")
-        return self._decode(batch_last(z, self.theta))
-
-    def _draw_codes(self, n, rng):
+    def draw_codes(self, n, rng):
+        """n codes from the prior N(0, I), (n, L), by the NumPy generator rng; on the host."""
         return rng.standard_normal((n, self.latent_dim), dtype=np.float32)
 
-    def _encode(self, x):
-        self._discard_saved()
-        return self.encoder.forward(x)
+    def _outputs(self, z, *labels):
+        """Codes z (N, L) -> the decoder's output (..., N)."""
+        require_floats(z, (2,), "(N, L)")
+        return self._decode(batch_last(z, self.theta), *labels)
 
-    def _decode(self, z):
+    def _encode(self, x, *labels):
         self._discard_saved()
-        return self.decoder.forward(z)
+        return self.encoder.forward(x, *labels)
+
+    def _decode(self, z, *labels):
+        self._discard_saved()
+        return self.decoder.forward(z, *labels)

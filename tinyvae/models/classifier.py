@@ -6,43 +6,9 @@ The experiments use a classifier to judge what a decoder draws: is it a digit, a
 import numpy as np
 
 from tinyvae.engine.backend import array_module
+from tinyvae.engine.categorical import cross_entropy, cross_entropy_grad, log_softmax
 from tinyvae.models.base import Model
 from tinyvae.models.layout import batch_first
-
-
-def log_softmax(logits):
-    """Logits (K, N) -> log-probabilities of the K classes, (K, N); no logit is too large."""
-    xp = array_module(logits)
-    logits = logits - logits.max(axis=0)
-    return logits - xp.log(xp.exp(logits).sum(axis=0))
-
-
-def cross_entropy(logits, labels):
-    """-log softmax(logits)[label] in nats, (N,), for labels (N,) from 0 to K - 1.
-
-    Bishop 2006, eq. 4.108. Raises ValueError for labels of another shape and, on
-    the host, for labels out of range.
-    """
-    return -(_one_hot(logits, labels) * log_softmax(logits)).sum(axis=0)
-
-
-def cross_entropy_grad(logits, labels):
-    """Its gradient dlogits, (K, N). Bishop 2006, eq. 4.109."""
-    # -log p = log(sum of exp(logits)) - logit of the label, and the first has the gradient softmax
-    return array_module(logits).exp(log_softmax(logits)) - _one_hot(logits, labels)
-
-
-def _one_hot(logits, labels):
-    if labels.shape != logits.shape[1:]:
-        raise ValueError(f"labels must be {logits.shape[1:]}, one an example, got {labels.shape}")
-    if labels.dtype.kind not in "iub":
-        raise ValueError(f"labels must be integers, got {labels.dtype}; use labels.astype(int)")
-    if isinstance(labels, np.ndarray) and not ((0 <= labels) & (labels < len(logits))).all():
-        raise ValueError(
-            f"labels must be from 0 to {len(logits) - 1}, got {labels.min()} to {labels.max()}"
-        )
-    classes = array_module(logits).arange(len(logits))
-    return (classes[:, None] == labels).astype(logits.dtype)
 
 
 class Classifier(Model):

@@ -3,17 +3,15 @@
 A new model takes its own file and one line in MODELS; a new likelihood one line in LIKELIHOODS.
 """
 
-from numbers import Integral, Real
-
 from tinyvae.engine.likelihoods import Bernoulli, LearnedGaussian
-from tinyvae.errors import UserError, shown
+from tinyvae.errors import UserError, flag, shown
 from tinyvae.models.autoencoder import Autoencoder
 from tinyvae.models.networks import ConvNetworks, MLPNetworks
+from tinyvae.models.options import counts, is_count
 from tinyvae.models.vae import VAE
 from tinyvae.rng import generator
 
 MODELS = {"vae": VAE, "ae": Autoencoder}
-MOST = 2**29  # of a width: NumPy can express the size of a matrix of two such widths
 NETWORKS = {"conv": ConvNetworks, "mlp": MLPNetworks}
 
 
@@ -27,6 +25,15 @@ def _gaussian(shape):
 LIKELIHOODS = {"bernoulli": lambda shape: Bernoulli(), "gaussian": _gaussian}
 
 
+def all_options():
+    """{name: (Option, names of the models that take it)}, of all models."""
+    found = {}
+    for model, kind in MODELS.items():
+        for name, option in kind.options.items():
+            found.setdefault(name, (option, []))[1].append(model)
+    return found
+
+
 def make_model(
     model="vae",
     network="conv",
@@ -35,11 +42,13 @@ def make_model(
     hidden=(400,),
     shape=(1, 28, 28),
     seed=0,
+    **options,
 ):
     """The model of this name; the defaults are the tutorial's model for MNIST.
 
-    model: "vae" or "ae"; network: "conv", or "mlp" with the widths `hidden`; likelihood:
-    "bernoulli", or "gaussian" with a learned sigma^2; shape: of one example, (C, H, W) or (D,).
+    model: a name in MODELS; network: "conv", or "mlp" with the widths `hidden`; likelihood:
+    "bernoulli", or "gaussian" with a learned sigma^2; shape: of one example, (C, H, W) or (D,);
+    options: those of this kind of model, see `all_options`.
     Raises UserError for others.
     """
     for what, value, choices in (
@@ -50,13 +59,18 @@ def make_model(
         if not isinstance(value, str) or value not in choices:
             got = shown(value)
             raise UserError(f"--{what} must be one of {', '.join(choices)}, got {got}")
-    (latent_dim,), hidden = _counts("latent-dim", (latent_dim,)), _counts("hidden", hidden)
+    kind, options = MODELS[model], _checked_options(model, options)
+    if network not in kind.networks:
+        raise UserError(
+            f"--model {model} takes --network {' or '.join(kind.networks)}, got {network}"
+        )
+    (latent_dim,), hidden = counts("latent_dim", (latent_dim,)), counts("hidden", hidden)
     shape = tuple(shape) if isinstance(shape, list | tuple) else (shape,)
-    if len(shape) not in (1, 3) or not all(map(_is_count, shape)):
+    if len(shape) not in (1, 3) or not all(map(is_count, shape)):
         raise UserError(f"shape must be (C, H, W) or (D,), got {shown(shape)}")
     shape = tuple(map(int, shape))
     networks = NETWORKS[network](shape, hidden, generator(seed, "init"))
-    built = MODELS[model].build(networks, latent_dim, LIKELIHOODS[likelihood](shape))
+    built = kind.build(networks, latent_dim, LIKELIHOODS[likelihood](shape), **options)
     built.shape = shape
     built.settings = {
         "model": model,
@@ -67,24 +81,18 @@ def make_model(
         "shape": list(shape),
         "seed": int(seed),
     }
+    built.settings |= {k: list(v) if isinstance(v, tuple) else v for k, v in options.items()}
     return built
 
 
-def _counts(name, values):
-    """The values as ints. Raises UserError unless they are whole numbers from 1 to MOST."""
-    values = tuple(values) if isinstance(values, list | tuple) else (values,)
-    if not values or not all(map(_is_count, values)):
-        large = any(isinstance(value, Integral | float) and value > MOST for value in values)
-        limits = f"of at least 1 and at most {MOST}" if large else "of at least 1"
-        got = ",".join(map(shown, values)) or "nothing"
-        raise UserError(f"--{name} must be whole numbers {limits}, got {got}")
-    return tuple(map(int, values))
-
-
-def _is_count(value):
-    if not isinstance(value, Real) or isinstance(value, bool):
-        return False
-    try:
-        return float(value) == int(value) and 1 <= int(value) <= MOST
-    except (OverflowError, ValueError):  # infinite, or NaN
-        return False
+def _checked_options(model, given):
+    """All options of this model: those given, and the defaults of the others."""
+    known, own = all_options(), MODELS[model].options
+    for name in given.keys() - own.keys():
+        if name not in known:
+            raise TypeError(f"make_model() got an unexpected keyword argument '{name}'")
+        raise UserError(
+            f"{flag(name)} is an option of --model {' and '.join(known[name][1])}, not of {model}; "
+            "leave it out"
+        )
+    return {name: one.checked(name, given.get(name, one.default)) for name, one in own.items()}

@@ -47,6 +47,7 @@ class VAE(EncoderDecoder):
 
     term_names = ("reconstruction", "kl")
     objective = "negative ELBO"
+    standard_codes = True
 
     def __init__(self, encoder, decoder, likelihood):
         self.noise_dim = encoder.mu.out_features
@@ -59,16 +60,16 @@ class VAE(EncoderDecoder):
         encoder = GaussianEncoder(trunk, networks.features, latent_dim, rng=networks.rng)
         return cls(encoder, decoder, likelihood)
 
-    def encode(self, x):
+    def encode(self, x, *labels):
         """Examples x (N, ...) -> mu and logvar of q(z|x), each (N, L)."""
-        mu, logvar = self._encode(self._to_engine(x))
+        mu, logvar = self._encode(self._to_engine(x), *labels)
         return batch_first(mu), batch_first(logvar)
 
-    def embed(self, x):
+    def embed(self, x, *labels):
         """Examples x (N, ...) -> the means mu of q(z|x), (N, L)."""
-        return self.encode(x)[0]
+        return self.encode(x, *labels)[0]
 
-    def _forward(self, x, eps):
+    def _forward(self, x, eps, *labels):
         """x and eps, batch first -> what `terms` and `log_weights` need, batch last."""
         x, xp = self._to_engine(x), array_module(self.theta)
         if eps.ndim != 3 or len(eps) < 1 or eps.shape[1:] != (x.shape[-1], self.latent_dim):
@@ -78,20 +79,20 @@ class VAE(EncoderDecoder):
         samples, n, latent_dim = eps.shape
         eps = xp.moveaxis(xp.asarray(eps, dtype=self.theta.dtype), -1, 0)  # (L, S, N)
 
-        mu, logvar = self._encode(x)  # (L, N)
+        mu, logvar = self._encode(x, *labels)  # (L, N)
         z = reparameterize(mu[:, None], logvar[:, None], eps)  # (L, S, N)
-        output = self._decode(z.reshape(latent_dim, samples * n))  # (..., S N)
+        output = self._decode(z.reshape(latent_dim, samples * n), *labels)  # (..., S N)
         require_same_size(output, x)
         log_px = self.likelihood.log_prob(as_vectors(x, 1, n), as_vectors(output, samples, n))
         return x, mu, logvar, eps, z, output, log_px  # log_px (S, N)
 
-    def terms(self, x, eps):
+    def terms(self, x, eps, *labels):
         """The two terms of the negative ELBO, for x (N, ...) and noise eps (S, N, L).
 
         reconstruction: the mean of -log p(x|z) over the batch and the S samples of z. kl (L,): the
         mean over the batch of the KL of each latent dimension.
         """
-        x, mu, logvar, eps, _, output, log_px = self._forward(x, eps)
+        x, mu, logvar, eps, _, output, log_px = self._forward(x, eps, *labels)
         self._saved = x, mu, logvar, eps, output
         kl = kl_to_standard(mu, logvar)  # (L, N)
         return {
@@ -121,13 +122,13 @@ class VAE(EncoderDecoder):
         # mu, logvar = encoder(x)
         self.encoder.backward(dmu, dlogvar)
 
-    def log_weights(self, x, eps):
+    def log_weights(self, x, eps, *labels):
         """log p(x, z) - log q(z|x), (S, N), for x (N, ...) and noise eps (S, N, L).
 
         Each is an unbiased estimate of the ELBO. The log of the mean of their exponentials over S
         estimates the importance-weighted bound: Burda, Grosse and Salakhutdinov 2016, eq. 8.
         """
-        _, mu, logvar, _, z, _, log_px = self._forward(x, eps)
+        _, mu, logvar, _, z, _, log_px = self._forward(x, eps, *labels)
         zero = array_module(z).zeros_like(z)
         log_pz = log_density(z, zero, zero).sum(axis=0)
         log_qz = log_density(z, mu[:, None], logvar[:, None]).sum(axis=0)

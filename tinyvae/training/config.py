@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 from numbers import Integral, Real
 
 from tinyvae.data.batches import BINARIZATIONS
-from tinyvae.errors import UserError, shown
+from tinyvae.errors import UserError, flag, shown
 
 CHOICES = {"optimizer": ("adam", "sgd"), "binarize": BINARIZATIONS}
 AT_LEAST_ONE = ("epochs", "batch_size", "samples")
@@ -82,8 +82,3 @@ class Config:
 
     def _refuse(self, name, expected):
         raise UserError(f"{flag(name)} must be {expected}, got {shown(getattr(self, name))}")
-
-
-def flag(name):
-    """The setting as the command line spells it."""
-    return "--" + name.replace("_", "-")

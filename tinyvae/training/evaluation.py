@@ -33,6 +33,7 @@ def evaluate(model, x, labels=None, *, seed=0, batch_size=200):
         active_units            how many of these variances are above 0.01
     """
     n, xp = len(x), array_module(model.theta)
+    _require_labels(model, labels)
     if model.noise_dim:
         shape = (1, n, model.noise_dim)
         eps = xp.asarray(generator(seed, "evaluation").standard_normal(shape, np.float32))
@@ -81,6 +82,7 @@ def importance_weighted_bound(model, x, samples, labels=None, *, seed=0, batch_s
     2016, eq. 8. model: one with `log_weights`; x (N, ...): as a Dataset holds it.
     """
     n, rng, xp = len(x), generator(seed, "importance samples"), array_module(model.theta)
+    _require_labels(model, labels)
     log_sum = np.full(n, -np.inf)
     for start in range(0, samples, CHUNK):
         size = min(CHUNK, samples - start)
@@ -91,6 +93,11 @@ def importance_weighted_bound(model, x, samples, labels=None, *, seed=0, batch_s
             log_w = to_host(model.log_weights(*inputs)).astype(np.float64)  # (S, N)
             log_sum[batch] = np.logaddexp(log_sum[batch], np.logaddexp.reduce(log_w, axis=0))
     return log_sum - math.log(samples)
+
+
+def _require_labels(model, labels):
+    if model.wants_labels and labels is None:
+        raise ValueError(f"{type(model).__name__} needs labels beside the examples; give labels")
 
 
 def _on_device(model, x):

@@ -1,6 +1,6 @@
 """A model used from the host: NumPy arrays in and out, in batches, on whatever device it computes.
 
-`examples` are x (N, ...) as a Dataset holds them.
+`examples` are x (N, ...) as a Dataset holds them. `labels` (N,) are for a conditional model only.
 """
 
 import numpy as np
@@ -13,9 +13,9 @@ from tinyvae.models.layout import as_vectors, batch_last
 BATCH = 500
 
 
-def embed(model, examples):
+def embed(model, examples, *labels):
     """One code for each example, (N, L); for a VAE the mean of q(z|x)."""
-    return in_batches(model, lambda x: model.embed(to_float(x)), examples)
+    return in_batches(model, lambda x, *y: model.embed(to_float(x), *y), examples, *labels)
 
 
 def draws(vae, examples, rng):
@@ -36,10 +36,10 @@ def posteriors(vae, examples):
     return both[:, 0], both[:, 1]
 
 
-def decode(model, z):
-    """Codes z (..., L) -> the means of p(x|z), (..., *shape of an example)."""
-    z = np.asarray(z, dtype=np.float32)
-    means = in_batches(model, model.decode, z.reshape(-1, z.shape[-1]))
+def decode(model, z, *labels):
+    """Codes z (..., L) -> the means of p(x|z), (..., *shape of an example); labels: (...)."""
+    z, labels = np.asarray(z, dtype=np.float32), [np.reshape(y, -1) for y in labels]
+    means = in_batches(model, model.decode, z.reshape(-1, z.shape[-1]), *labels)
     return means.reshape(*z.shape[:-1], *means.shape[1:])
 
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from tinyvae.data import entropy_floor, load_dataset
 from tinyvae.engine.backend import device_name, get_backend, memory_errors
-from tinyvae.errors import UserError
+from tinyvae.errors import UserError, flag
 from tinyvae.models.networks import SMALLEST
-from tinyvae.models.registry import LIKELIHOODS, MODELS, NETWORKS, make_model
+from tinyvae.models.registry import LIKELIHOODS, MODELS, NETWORKS, all_options, make_model
 from tinyvae.training.checkpoint import load_checkpoint
 from tinyvae.training.command_line import INTERRUPTED, Parser, exit_code, load_data
-from tinyvae.training.config import CHOICES, Config, flag
+from tinyvae.training.config import CHOICES, Config
 from tinyvae.training.folder import locked
 from tinyvae.training.profile import Profile
 from tinyvae.training.report import draw_figures, loss_lines, write_metrics
@@ -20,7 +20,7 @@ from tinyvae.training.state import build_model, require_types, unfit
 from tinyvae.training.trainer import Trainer
 
 MODEL_SETTINGS = {  # of make_model: type, choices, help
-    "model": (str, MODELS, "variational autoencoder, or autoencoder (default: vae)"),
+    "model": (str, MODELS, "what to train (default: vae)"),
     "network": (
         str,
         NETWORKS,
@@ -85,6 +85,16 @@ def parse_arguments(doc, dataset, argv):
         parser.add_argument(
             flag(name), type=kind, choices=choices, metavar=METAVAR.get(name), help=text
         )
+    for name, (option, models) in all_options().items():
+        default = option.default
+        shown = ",".join(map(str, default)) if isinstance(default, tuple) else default
+        parser.add_argument(
+            flag(name),
+            type=option.parse,
+            choices=option.choices or None,
+            metavar=None if option.choices else "N",
+            help=f"of --model {' and '.join(models)}: {option.help} (default: {shown})",
+        )
     for field in fields(Config):
         parser.add_argument(
             flag(field.name),
@@ -114,14 +124,19 @@ def parse_arguments(doc, dataset, argv):
 def start(given, dataset, xp):
     """A new run. It writes nothing yet, so that a mistake leaves an earlier run as it is."""
     config = Config(**{f.name: given[f.name] for f in fields(Config) if f.name in given})
-    settings = {name: given[name] for name in MODEL_SETTINGS if name in given}
-    # A model of a single number finds mistakes in the settings before the data are loaded.
-    config.require_fits(make_model(**settings | {"network": "mlp"}, shape=(1,)))
+    options = all_options()
+    settings = {name: given[name] for name in (*MODEL_SETTINGS, *options) if name in given}
+    # A model of a few pixels finds mistakes in the settings before the data are loaded.
+    network = MODELS[settings.get("model", "vae")].networks[-1]
+    probe = make_model(**settings | {"network": network}, shape=(1, SMALLEST, SMALLEST))
+    config.require_fits(probe)
     asked = {name: given[name] for name in ("dataset", "data_dir", "train_size") if name in given}
     data = load_data(**({"dataset": dataset} | asked))
     large = not data.is_table and min(data.shape[1:]) >= SMALLEST
     settings.setdefault("network", "conv" if large else "mlp")
     settings.setdefault("likelihood", "gaussian" if data.is_table else "bernoulli")
+    if "classes" in probe.options and data.y_train is not None:
+        settings.setdefault("classes", int(data.y_train.max()) + 1)
     if "hidden" in given and settings["network"] != "mlp":
         raise UserError("--hidden is for --network mlp; leave it out, or use --network mlp")
     if data.is_table and settings["likelihood"] == "gaussian":
@@ -137,6 +152,11 @@ def default_folder(model, data, config, given):
     words += [settings["model"], settings["network"], f"z{settings['latent_dim']}"]
     words += [given["likelihood"]] if "likelihood" in given else []
     words += ["x".join(map(str, given["hidden"]))] if "hidden" in given else []
+    for name, option in model.options.items():
+        value = given.get(name, option.default)
+        if value != option.default:
+            text = "x".join(map(str, value)) if isinstance(value, tuple) else str(value)
+            words.append(text if option.choices else f"{name.replace('_', '-')}{text}")
     words += [f"n{given['train_size']}"] if "train_size" in given else []
     for field in fields(Config):
         value = getattr(config, field.name)
@@ -238,7 +258,7 @@ def print_next_step(trainer, given):
         for name in ("backend", "dataset", "data_dir"):
             again += [flag(name), given[name]] if name in given else []
         print(f"not finished; to go on: {shlex.join(again)}")
-    elif settings["model"] == "ae":
+    elif settings["model"] != "vae":
         print("try next: --model vae, and compare the samples")
     elif settings["latent_dim"] != 2:
         print("try next: --latent-dim 2, and look at the scatter and the traversal")

@@ -83,18 +83,19 @@ def draw_figures(trainer, metrics):
         return folder
     rng = generator(trainer.config.seed, "figures")
     x = to_host(trainer.x_test[:SHOWN])
-    codes = on_host.embed(model, x)
+    labels = (data.y_test[:SHOWN],) if model.classes else ()
+    codes = on_host.embed(model, x, *labels)
     draw = _table_figures if data.is_table else _image_figures
-    draw(model, data, x, codes, metrics, rng, folder, named)
+    draw(model, data, x, codes, labels, metrics, rng, folder, named)
     if model.latent_dim >= 2:
         plane, axes = most_active(codes)
-        labels = None if data.y_test is None else data.y_test[: len(codes)]
+        colours = None if data.y_test is None else data.y_test[: len(codes)]
         plots.latent_scatter(
-            codes[:, plane], labels, folder / "latent_scatter.png", f"Codes: {named}", axes
+            codes[:, plane], colours, folder / "latent_scatter.png", f"Codes: {named}", axes
         )
-    if "kl_per_dimension" in metrics["test"]:
+    kl = metrics["test"].get("kl_per_dimension", ())
+    if len(kl) == model.latent_dim:
         active = np.array(metrics["test"]["variance_per_dimension"]) > ACTIVE_VARIANCE
-        kl = metrics["test"]["kl_per_dimension"]
         plots.kl_bars(kl, active, folder / "kl.png", f"KL per dimension: {named}")
     return folder
 
@@ -105,35 +106,43 @@ def most_active(codes):
     return plane, tuple(f"z[{i}]" for i in plane)
 
 
-def _image_figures(model, data, x, codes, metrics, rng, folder, named):
-    decoded = on_host.decode(model, codes[:20])
+def _image_figures(model, data, x, codes, labels, metrics, rng, folder, named):
+    decoded = on_host.decode(model, codes[:20], *(y[:20] for y in labels))
     plots.reconstructions(
         to_float(x[:20]), decoded, folder / "reconstructions.png", f"Test: {named}"
     )
-    samples = to_host(model.sample_means(100, rng))
-    title = f"Means of p(x|z) for z ~ N(0, I): {named}"
+    rows = [np.repeat(np.arange(model.classes), model.classes)] * len(labels)
+    samples = to_host(model.sample_means(len(rows[0]) if rows else 100, rng, *rows))
+    codes_from = "z ~ N(0, I)" if model.standard_codes else "z from the prior"
+    title = f"Means of p(x|z) for {codes_from}{', a row for each class' * len(rows)}: {named}"
     plots.image_grid(samples, folder / "samples.png", title)
-    ends = codes[rng.permutation(len(codes))[:16]]
-    ends = ends[: len(ends) // 2 * 2].reshape(-1, 2, model.latent_dim)
-    if len(ends):
-        walks = np.stack([on_host.decode(model, interpolate(a, b, steps=11)) for a, b in ends])
-        plots.interpolation(walks, folder / "interpolation.png", f"Between test images: {named}")
-    if "kl" in model.term_names and model.latent_dim >= 2:
+    pairs = rng.permutation(len(codes))[:16]
+    pairs = pairs[: len(pairs) // 2 * 2].reshape(-1, 2)
+    if len(pairs):
+        walks = [
+            on_host.decode(model, interpolate(*codes[[a, b]], 11), *(y[[a] * 11] for y in labels))
+            for a, b in pairs
+        ]
+        title = f"Between test images{', in the class of the first' * len(labels)}: {named}"
+        plots.interpolation(np.stack(walks), folder / "interpolation.png", title)
+    if model.standard_codes and model.latent_dim >= 2:
         plane, axes = most_active(codes)
         values, points = quantile_grid(20)
         z = np.zeros((len(points), model.latent_dim))
         z[:, plane] = points
-        images = on_host.decode(model, z).reshape(20, 20, *data.shape)
-        title = f"Decoded from a grid of normal quantiles: {named}"
+        one = [np.repeat(y[:1], len(z)) for y in labels]
+        images = on_host.decode(model, z, *one).reshape(20, 20, *data.shape)
+        where = "".join(f", class {y[0]}" for y in labels)
+        title = f"Decoded from a grid of normal quantiles{where}: {named}"
         plots.traversal(images, values, folder / "traversal.png", title, axes)
 
 
-def _table_figures(model, data, x, codes, metrics, rng, folder, named):
+def _table_figures(model, data, x, codes, labels, metrics, rng, folder, named):
     columns = data.columns or tuple(f"column {i}" for i in range(data.shape[0]))
     r2 = metrics["test"]["r2_per_column"]
     title = f"Reconstructed columns, test set: {named}"
     plots.column_r2(r2, columns, folder / "column_r2.png", title)
-    samples = to_host(model.sample(len(x), rng))
+    samples = to_host(model.sample(len(x), rng, *labels))
     plots.histograms(
         data.original(to_float(x)),
         data.original(samples),
