@@ -8,6 +8,7 @@ from tinyvae.engine.gaussian import kl_divergence, log_density
 from tinyvae.training.plots import BLUE, GREY, VERMILION, WIDTH
 
 z = np.linspace(-3.5, 3.5, 281)
+WIDE = np.linspace(-10, 10, 4001)  # for integrals
 A, B = (0.0, 0.0), (0.5, np.log(0.5))  # mu and logvar: the prior and the posterior of the toy
 
 
@@ -18,8 +19,9 @@ def integrand(axes, q, p, title):
     axes.fill_between(z, curve, where=curve <= 0, color=LIGHT_BLUE, lw=0)
     axes.plot(z, curve, color="black", lw=1)
     axes.axhline(0, color=GREY, lw=0.6)
-    step = z[1] - z[0]
-    above, below = step * curve[curve > 0].sum(), step * curve[curve < 0].sum()
+    log_q, log_p = log_density(WIDE, *q), log_density(WIDE, *p)
+    areas = np.exp(log_q) * (log_q - log_p) * (WIDE[1] - WIDE[0])
+    above, below = areas[areas > 0].sum(), areas[areas < 0].sum()
     axes.text(-3.4, 0.54, f"above {above:+.3f}", color=VERMILION)
     axes.text(-3.4, 0.46, f"below {below:+.3f}", color=BLUE)
     axes.text(-3.4, 0.38, f"KL       {kl_divergence(*q, *p):.4f}")
@@ -29,14 +31,14 @@ def integrand(axes, q, p, title):
 with svg("kl", WIDTH, 2.4) as figure:
     densities, forward, backward = figure.subplots(1, 3)
     for (mu, logvar), color, name, where in (
-        (A, BLUE, "a = N(0, 1)", (-3.4, 0.67)),
-        (B, VERMILION, "b = N(0.5, 0.5)", (-3.4, 0.6)),
+        (A, BLUE, "q = N(0, 1)", (-3.4, 0.67)),
+        (B, VERMILION, "p = N(0.5, 0.5)", (-3.4, 0.6)),
     ):
         densities.plot(z, np.exp(log_density(z, mu, logvar)), color=color)
         densities.text(*where, name, color=color)
     densities.set(title="two densities", xlabel="z", ylim=(0, 0.75))
-    integrand(forward, A, B, "a log(a/b)")
-    integrand(backward, B, A, "b log(b/a)")
+    integrand(forward, A, B, "q log(q/p)")
+    integrand(backward, B, A, "p log(p/q)")
 
 MODES, SPREAD = (-1.5, 1.5), np.log(0.25)
 wide = np.linspace(-7, 7, 561)
