@@ -35,6 +35,8 @@ RUNS = {  # the test's name, whose first word is the model's: settings of make_m
     "ae": {},
     "cvae": {},
     "cvae samples": {"classes": 12, "samples": 3},
+    "hvae": {"upper": (4, 2)},
+    "hvae ladder": {"upper": (4, 2), "inference": "ladder"},
 }
 EXTRA_FIGURES = {}  # model: figures beside those of all models with vectors as codes
 

@@ -49,7 +49,7 @@ def loss_lines(trainer, metrics):
     yield model.objective, f"{test['total']:.2f}", note
     if len(model.term_names) > 1:
         for name in model.term_names:
-            yield LABELS.get(name, name), f"{test[name]:.2f}", ""
+            yield LABELS.get(name, name), f"{test[name]:.2f}", _of_layers(model, test, name, ".2f")
     if "importance_weighted" in metrics:
         bound = metrics["importance_weighted"]
         yield (
@@ -65,7 +65,15 @@ def loss_lines(trainer, metrics):
         r2 = [value for value in test["r2_per_column"] if value is not None]
         yield "R^2, mean over the columns", f"{np.mean(r2):.3f}" if r2 else "-", ""
     if "active_units" in test:
-        yield "active units", f"{test['active_units']} of {model.latent_dim}", ""
+        active = f"{test['active_units']} of {model.latent_dim}"
+        yield "active units", active, _of_layers(model, test, "active_units")
+
+
+def _of_layers(model, test, name, form=""):
+    """A note with the numbers of each latent layer, if the model has several."""
+    numbers = [test.get(f"{name}_{i}") for i, _ in enumerate(model.latent_layers, 1)]
+    known = numbers and numbers[0] is not None
+    return f"layers, bottom first: {', '.join(format(n, form) for n in numbers)}" if known else ""
 
 
 def draw_figures(trainer, metrics):
