@@ -35,6 +35,9 @@ RUNS = {  # the test's name, whose first word is the model's: settings of make_m
     "ae": {},
     "cvae": {},
     "cvae samples": {"classes": 12, "samples": 3},
+    "iwae": {},
+    "iwae samples": {"k": 3, "samples": 2},
+    "iwae dreg": {"k": 3, "estimator": "dreg"},
     "hvae": {"upper": (4, 2)},
     "hvae ladder": {"upper": (4, 2), "inference": "ladder"},
 }

@@ -72,6 +72,7 @@ class Model(Module):
     classes = 0  # of a conditional model, see EncoderDecoder: how many classes its labels name
     support = (-math.inf, math.inf)  # the values that an example may hold
     log_weights = None  # a model that bounds log p(x) has this method, see VAE.log_weights
+    weights_per_draw = 1  # how many weights of an example log_weights gives for one draw of noise
     settings = None  # the arguments of make_model, as JSON holds them, if it built this model
     options = {}  # {name: Option}: what this kind of model takes beyond the arguments of all models
     networks = ("conv", "mlp")  # the names of the networks that it can be built of
