@@ -65,6 +65,9 @@ def loss_lines(trainer, metrics):
         yield "R^2, mean over the columns", f"{np.mean(r2):.3f}" if r2 else "-", ""
     if "active_units" in test:
         yield "active units", f"{test['active_units']} of {model.latent_dim}", ""
+    if "usage" in test:
+        yield "codes in use", f"{test['codes_in_use']} of {len(test['usage'])}", ""
+        yield "perplexity of the codes", f"{test['perplexity']:.1f}", ""
 
 
 def draw_figures(trainer, metrics):
@@ -78,15 +81,27 @@ def draw_figures(trainer, metrics):
     size = f", z = {model.latent_dim}" if model.latent_dim else ""
     named = f"{kind}{size}, {data.name}"
     if trainer.history:
-        plots.loss_curves(trainer.history, folder / "loss.png", f"Learning: {named}")
-    if not model.latent_dim:
-        return folder
+        terms = model.term_names
+        plots.loss_curves(trainer.history, folder / "loss.png", f"Learning: {named}", terms)
     rng = generator(trainer.config.seed, "figures")
     x = to_host(trainer.x_test[:SHOWN])
     labels = (data.y_test[:SHOWN],) if model.classes else ()
-    codes = on_host.embed(model, x, *labels)
-    draw = _table_figures if data.is_table else _image_figures
-    draw(model, data, x, codes, labels, metrics, rng, folder, named)
+    if data.is_table:
+        _table_figures(model, data, x, labels, metrics, rng, folder, named)
+    else:
+        _image_figures(model, x, labels, rng, folder, named)
+    if "usage" in metrics["test"]:
+        path, title = folder / "code_usage.png", f"Codes of the test set: {named}"
+        plots.code_usage(metrics["test"]["usage"], path, title)
+    if model.latent_dim:
+        codes = on_host.embed(model, x, *labels)
+        _figures_of_vectors(model, data, codes, labels, metrics, rng, folder, named)
+    return folder
+
+
+def _figures_of_vectors(model, data, codes, labels, metrics, rng, folder, named):
+    if not data.is_table:
+        _walks(model, codes, labels, rng, folder, named)
     if model.latent_dim >= 2:
         plane, axes = most_active(codes)
         colours = None if data.y_test is None else data.y_test[: len(codes)]
@@ -97,7 +112,6 @@ def draw_figures(trainer, metrics):
     if len(kl) == model.latent_dim:
         active = np.array(metrics["test"]["variance_per_dimension"]) > ACTIVE_VARIANCE
         plots.kl_bars(kl, active, folder / "kl.png", f"KL per dimension: {named}")
-    return folder
 
 
 def most_active(codes):
@@ -106,16 +120,22 @@ def most_active(codes):
     return plane, tuple(f"z[{i}]" for i in plane)
 
 
-def _image_figures(model, data, x, codes, labels, metrics, rng, folder, named):
-    decoded = on_host.decode(model, codes[:20], *(y[:20] for y in labels))
-    plots.reconstructions(
-        to_float(x[:20]), decoded, folder / "reconstructions.png", f"Test: {named}"
-    )
+def _image_figures(model, x, labels, rng, folder, named):
+    if model.reconstruct:
+        some, some_labels = x[:20], [y[:20] for y in labels]
+        decoded = on_host.reconstruct(model, some, *some_labels)
+        path = folder / "reconstructions.png"
+        plots.reconstructions(to_float(some), decoded, path, f"Test: {named}")
+    if not model.sample_means:
+        return
     rows = [np.repeat(np.arange(model.classes), model.classes)] * len(labels)
     samples = to_host(model.sample_means(len(rows[0]) if rows else 100, rng, *rows))
     codes_from = "z ~ N(0, I)" if model.standard_codes else "z from the prior"
     title = f"Means of p(x|z) for {codes_from}{', a row for each class' * len(rows)}: {named}"
     plots.image_grid(samples, folder / "samples.png", title)
+
+
+def _walks(model, codes, labels, rng, folder, named):
     pairs = rng.permutation(len(codes))[:16]
     pairs = pairs[: len(pairs) // 2 * 2].reshape(-1, 2)
     if len(pairs):
@@ -131,17 +151,21 @@ def _image_figures(model, data, x, codes, labels, metrics, rng, folder, named):
         z = np.zeros((len(points), model.latent_dim))
         z[:, plane] = points
         one = [np.repeat(y[:1], len(z)) for y in labels]
-        images = on_host.decode(model, z, *one).reshape(20, 20, *data.shape)
+        images = on_host.decode(model, z, *one)
+        images = images.reshape(20, 20, *images.shape[1:])
         where = "".join(f", class {y[0]}" for y in labels)
         title = f"Decoded from a grid of normal quantiles{where}: {named}"
         plots.traversal(images, values, folder / "traversal.png", title, axes)
 
 
-def _table_figures(model, data, x, codes, labels, metrics, rng, folder, named):
+def _table_figures(model, data, x, labels, metrics, rng, folder, named):
     columns = data.columns or tuple(f"column {i}" for i in range(data.shape[0]))
-    r2 = metrics["test"]["r2_per_column"]
-    title = f"Reconstructed columns, test set: {named}"
-    plots.column_r2(r2, columns, folder / "column_r2.png", title)
+    if "r2_per_column" in metrics["test"]:
+        title = f"Reconstructed columns, test set: {named}"
+        r2 = metrics["test"]["r2_per_column"]
+        plots.column_r2(r2, columns, folder / "column_r2.png", title)
+    if not model.sample_means:
+        return
     samples = to_host(model.sample(len(x), rng, *labels))
     plots.histograms(
         data.original(to_float(x)),
