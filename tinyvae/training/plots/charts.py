@@ -22,12 +22,13 @@ from tinyvae.training.plots.drawing import (
 UNIT = "nats per example"
 
 
-def loss_curves(history, path, title, terms=None):
+def loss_curves(history, path, title, objective="total", terms=None):
     """Draw the total and each loss term over the epochs, training beside test, in nats per example.
 
+    objective: what the total is called. terms: the names X of what is drawn beside it; None: those
+    of all columns train_X of the first row, without train_mse.
     history: a non-empty list of rows (dicts) with epoch and, for the total and each term X, train_X
-    and test_X. terms: names X; None: all columns train_X of the first row, without train_mse. A
-    model with a single term has one panel, because its total is that term.
+    and test_X. A model with a single term has one panel, because its total is that term.
     Raises ValueError for an empty history or a missing column.
     """
     if not history:
@@ -45,7 +46,7 @@ def loss_curves(history, path, title, terms=None):
     if len(terms) == 1:
         panels = {terms[0]: f"loss = {panels[terms[0]]}"}
     else:
-        panels = {"total": "negative ELBO" if "kl" in terms else "total"} | panels
+        panels = {"total": objective} | panels
     wide = min(3, len(panels))  # panels side by side
     rows = -(-len(panels) // wide)
     epoch = column["epoch"]
