@@ -3,11 +3,11 @@
 python examples/cvae.py                                         # MNIST, two seeds
 python examples/cvae.py --dataset digits --epochs 20            # synthetic digits
 
-Both have the same networks, seeds and budget. Pixels are black or white, drawn at random in every
-epoch, so that all nats are those of a likelihood.
+Networks, seeds and budget are the same. Pixels are black or white, drawn anew in every epoch.
 """
 
 import sys
+from itertools import product
 
 import numpy as np
 from scipy.special import entr
@@ -25,20 +25,20 @@ from tinyvae.training.trainer import train
 
 CLASSES = 10
 KINDS = {"vae": {}, "cvae": {"classes": CLASSES}}
-JUDGE_EPOCHS = 2  # then the classifier is wrong on about 2% of MNIST's test images
+LOOKS = {"color": plots.BLUE}, {"color": plots.VERMILION, "hatch": "///"}
+JUDGE_EPOCHS = 2  # then it is wrong on about 2% of MNIST's test images
 
 
 def experiment(arguments, data, xp):
     judge, size = Judge(data, JUDGE_EPOCHS, xp), (arguments.network, arguments.latent_dim)
-    x, x_train = (
-        binarize(images, "dynamic", generator(0, "binarize", i))
-        for i, images in enumerate((data.x_test, data.x_train))
-    )
+    rng = generator(0, "binarize")
+    x, x_train = (binarize(images, "dynamic", rng) for images in (data.x_test, data.x_train))
     prior = np.bincount(data.y_train, minlength=CLASSES) / len(data.y_train)
     numbers, asked, models = {kind: [] for kind in KINDS}, {"samples": [], "changed": []}, []
-    for seed, kind in ((seed, kind) for seed in range(arguments.seeds) for kind in KINDS):
+    for seed, kind in product(range(arguments.seeds), KINDS):
         model = make_model(kind, *size, seed=seed, **KINDS[kind]).to(xp)
-        train(model, data, arguments.epochs, seed=seed, binarize="dynamic")
+        folder = arguments.out / f"{kind}-{seed}"
+        train(model, data, arguments.epochs, seed=seed, binarize="dynamic", folder=folder)
         models.append(model)
         numbers[kind].append(bounds(model, x, data.y_test, x_train, data.y_train, prior, judge))
         if model.classes:
@@ -54,8 +54,7 @@ def experiment(arguments, data, xp):
 
 
 def report(results):
-    print(f"\n{results['dataset']}, {results['epochs']} epochs; means over the seeds (ranges)")
-    print(f"{'':22}{'VAE':>20}{'CVAE':>20}")
+    print(f"\n{results['dataset']}: means over the seeds (ranges)\n{'':22}{'VAE':>20}{'CVAE':>20}")
     for row in results["numbers"]["cvae"][0]:
         columns = [[one[row] for one in results["numbers"][kind] if row in one] for kind in KINDS]
         cells = [f"{np.mean(v):11.3f} ({np.ptp(v):6.3f})" if v else "-" for v in columns]
@@ -76,13 +75,13 @@ def draw(sheets, results, path):
             plots.show_rows(axes, images, classes)
             axes.set(title=title, ylabel="class")
         for i, (name, shares_of) in enumerate(results["asked"].items()):
-            place, color = np.arange(CLASSES) + 0.4 * i - 0.2, (plots.BLUE, plots.VERMILION)[i]
-            bars.bar(place, 100 * np.mean(shares_of, axis=0), 0.4, color=color, label=name)
+            place, look = np.arange(CLASSES) + 0.4 * i - 0.2, LOOKS[i] | {"label": name}
+            bars.bar(place, 100 * np.mean(shares_of, axis=0), 0.4, edgecolor="w", **look)
         bars.axhline(95, color="k", ls="--", label="95%")
         bars.set(
             title="Judged to be of the asked class", xlabel="asked class", ylabel="% of images"
         )
-        bars.set(xticks=range(CLASSES), ylim=(0, 120))
+        bars.set(xticks=range(CLASSES), ylim=(0, 120), yticks=range(0, 101, 20))
         bars.legend(ncols=3, loc="upper center", columnspacing=1)
 
 
@@ -91,7 +90,7 @@ def main(argv=None):
     parser.add_argument(
         "--network", choices=("conv", "mlp"), default="conv", help="(default: conv)"
     )
-    for name, default in (("--epochs", 5), ("--seeds", 2), ("--latent-dim", 10)):
+    for name, default in (("--epochs", 4), ("--seeds", 2), ("--latent-dim", 10)):
         parser.add_argument(name, type=count, default=default, help=f"(default: {default})")
     return run_experiment(__file__, parser, experiment, argv)
 
