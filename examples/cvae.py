@@ -87,10 +87,8 @@ def draw(sheets, results, path):
 
 def main(argv=None):
     parser = experiment_parser(__doc__, "cvae")
-    parser.add_argument(
-        "--network", choices=("conv", "mlp"), default="conv", help="(default: conv)"
-    )
-    for name, default in (("--epochs", 4), ("--seeds", 2), ("--latent-dim", 10)):
+    parser.add_argument("--network", choices=("conv", "mlp"), default="mlp", help="(default: mlp)")
+    for name, default in (("--epochs", 6), ("--seeds", 2), ("--latent-dim", 10)):
         parser.add_argument(name, type=count, default=default, help=f"(default: {default})")
     return run_experiment(__file__, parser, experiment, argv)
 
