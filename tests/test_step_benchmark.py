@@ -52,7 +52,7 @@ def test_different_results_stop_it():
 
 
 def test_operations_of_the_tutorials_network():
-    """docs/convolution.md counts 3,540,224 multiplications an image, 56,448 in the first layer."""
+    """docs/book/08_convolution.md: 3,540,224 multiplications an image, the first layer 56,448."""
     heads_and_all, first, gflop = 3_540_224, 56_448, 2e-9
     model = make_model()
     forward = variants.product_gflop(model, "reconstruct")

@@ -3,7 +3,8 @@
 `patches` copies the pixels under the kernel, for each position of the kernel, into one column of a
 matrix P. It is linear in the image. `patches_adjoint` is its transpose: it adds each entry of P to
 the pixel that the entry was copied from. A convolution is the matrix product W @ P, a transposed
-convolution is `patches_adjoint(W.T @ x)`. See layers.py, and docs/convolution.md for derivations.
+convolution is `patches_adjoint(W.T @ x)`. See layers.py, and
+docs/book/08_convolution.md for derivations.
 
 Shapes: images (C, H, W, N); a kernel of Kh x Kw pixels, which has Ho x Wo positions on the image. A
 tap is one of the Kh Kw places in the kernel.

@@ -3,7 +3,7 @@
 A layer has a `forward`, and beside it the `backward` derived from it by hand. Inside the engine the
 batch is the last axis, so the code is the textbook's formula. A forward stores what its backward
 needs. A backward takes dy, the gradient of the loss with respect to the output y; it sets the
-gradients of the layer's parameters and returns dx. docs/gradients.md has the derivations.
+gradients of the layer's parameters and returns dx. docs/book/08_gradients.md has the derivations.
 
 Names, order of arguments and weight shapes are PyTorch's; so are the initial weights, from `rng`.
 """

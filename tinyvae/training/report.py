@@ -14,6 +14,7 @@ BOUND_EXAMPLES = 1000  # the importance-weighted bound decodes this many example
 BOUND_SAMPLES = 100  # this many times
 LABELS = {"kl": "KL"}  # of loss terms; other terms are shown by their names
 SHOWN = 5000  # test examples in the scatter and the histograms
+CLASSES, COLUMNS = 20, 10  # of the samples: rows, if a model has more classes, and images in a row
 
 
 def write_metrics(trainer):
@@ -86,7 +87,8 @@ def draw_figures(trainer, metrics):
     size = f", z = {model.latent_dim}" if model.latent_dim else ""
     named = f"{kind}{size}, {data.name}"
     if trainer.history:
-        plots.loss_curves(trainer.history, folder / "loss.png", f"Learning: {named}")
+        title = f"Learning: {named}"
+        plots.loss_curves(trainer.history, folder / "loss.png", title, model.objective)
     if not model.latent_dim:
         return folder
     rng = generator(trainer.config.seed, "figures")
@@ -119,11 +121,7 @@ def _image_figures(model, data, x, codes, labels, metrics, rng, folder, named):
     plots.reconstructions(
         to_float(x[:20]), decoded, folder / "reconstructions.png", f"Test: {named}"
     )
-    rows = [np.repeat(np.arange(model.classes), model.classes)] * len(labels)
-    samples = to_host(model.sample_means(len(rows[0]) if rows else 100, rng, *rows))
-    codes_from = "z ~ N(0, I)" if model.standard_codes else "z from the prior"
-    title = f"Means of p(x|z) for {codes_from}{', a row for each class' * len(rows)}: {named}"
-    plots.image_grid(samples, folder / "samples.png", title)
+    _samples(model, rng, folder / "samples.png", named)
     pairs = rng.permutation(len(codes))[:16]
     pairs = pairs[: len(pairs) // 2 * 2].reshape(-1, 2)
     if len(pairs):
@@ -143,6 +141,20 @@ def _image_figures(model, data, x, codes, labels, metrics, rng, folder, named):
         where = "".join(f", class {y[0]}" for y in labels)
         title = f"Decoded from a grid of normal quantiles{where}: {named}"
         plots.traversal(images, values, folder / "traversal.png", title, axes)
+
+
+def _samples(model, rng, path, named):
+    """Means for codes from the prior; of a conditional model a row for each class, the same z."""
+    codes_from = "z ~ N(0, I)" if model.standard_codes else "z from the prior"
+    if not model.classes:
+        samples = to_host(model.sample_means(100, rng))
+        plots.image_grid(samples, path, f"Means of p(x|z) for {codes_from}: {named}")
+        return
+    classes = range(min(model.classes, CLASSES))
+    z = np.tile(model.draw_codes(COLUMNS, rng), (len(classes), 1))
+    samples = on_host.decode(model, z, np.repeat(classes, COLUMNS))
+    title = f"Means of p(x|z, y): a row for each class y, a column for each {codes_from}\n{named}"
+    plots.image_grid(samples, path, title, [f"y = {y}" for y in classes])
 
 
 def _table_figures(model, data, x, codes, labels, metrics, rng, folder, named):
