@@ -15,6 +15,7 @@ from tinyvae.errors import UserError
 from tinyvae.models.autoencoder import Autoencoder
 from tinyvae.models.cvae import CVAE
 from tinyvae.models.hvae import HVAE
+from tinyvae.models.iwae import IWAE
 from tinyvae.models.registry import make_model
 from tinyvae.models.vae import VAE, GaussianEncoder
 
@@ -22,6 +23,7 @@ __version__ = "0.1.0"
 __all__ = [
     "CVAE",
     "HVAE",
+    "IWAE",
     "SGD",
     "VAE",
     "Adam",

@@ -90,13 +90,12 @@ def check_direction(f, theta, gradient, rng, step=1e-6):
 def check_model(model, *inputs, rng, **options):
     """Relative error of model.backward() after model.loss(*inputs, **options), along a direction.
 
-    The model itself is turned to float64 on the host.
+    The direction changes the trained parameters only. The model itself is turned to float64 on the
+    host.
     """
     model.to(np, np.float64)
-
-    def f():
-        return model.loss(*inputs, **options).total
-
-    f()
+    f = model.frozen(*inputs, **options)
+    model.loss(*inputs, **options)
     model.backward()
-    return check_direction(f, model.theta, model.grad, rng)
+    theta, grad = (vector[: model.trained_size] for vector in (model.theta, model.grad))
+    return check_direction(f, theta, grad, rng)

@@ -8,12 +8,19 @@ from tinyvae.errors import UserError, flag, shown
 from tinyvae.models.autoencoder import Autoencoder
 from tinyvae.models.cvae import CVAE
 from tinyvae.models.hvae import HVAE
+from tinyvae.models.iwae import IWAE
 from tinyvae.models.networks import ConvNetworks, MLPNetworks
 from tinyvae.models.options import counts, is_count
 from tinyvae.models.vae import VAE
 from tinyvae.rng import generator
 
-MODELS = {"vae": VAE, "ae": Autoencoder, "cvae": CVAE, "hvae": HVAE}
+MODELS = {
+    "vae": VAE,
+    "ae": Autoencoder,
+    "cvae": CVAE,
+    "hvae": HVAE,
+    "iwae": IWAE,
+}
 NETWORKS = {"conv": ConvNetworks, "mlp": MLPNetworks}
 
 
