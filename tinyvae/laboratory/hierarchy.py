@@ -54,7 +54,7 @@ def share_of_variance(model, rng):
 
     It is 1 for z_1. For z_i it is the variance between groups of images that share z_i, ..., z_T,
     over the whole variance; both are sums over the pixels. These are the estimates of the analysis
-    of variance with random effects (Searle, Casella and McCulloch 1992, section 3.5). They are
+    of variance with random effects (Searle, Casella and McCulloch 1992). They are
     unbiased, so that a small negative number may stand for 0.
     """
     shares = [1.0]
