@@ -66,6 +66,16 @@ def _formula_rows(rng):
     labels, dy = np.array([2, 0, 1, 1, 2]), d[0]
     numerical = differences.numerical_gradient(lambda: dy @ cross_entropy(a, labels), a)
     yield "cross_entropy", differences.relative_error(numerical, cross_entropy_grad(a, labels) * dy)
+    dmu, dlogvar = rng.standard_normal((2, 3, 5))
+
+    def product():
+        mu, logvar = gaussian.precision_weighted(a, b, c, d)
+        return (dmu * mu + dlogvar * logvar).sum()
+
+    gradients = gaussian.precision_weighted_backward(dmu, dlogvar, a, b, c, d)
+    numerical = [differences.numerical_gradient(product, x) for x in (a, b, c, d)]
+    errors = map(differences.relative_error, numerical, gradients)
+    yield "precision_weighted", max(errors)
     kl, floor = np.array([0.1, 0.7, 0.3]), 0.4
     numerical = differences.numerical_gradient(lambda: schedules.free_bits(kl, floor), kl)
     yield "free_bits", differences.relative_error(numerical, schedules.free_bits_grad(kl, floor))
@@ -107,6 +117,11 @@ def _model_rows(rng):
     floor = float(kl[1] + kl[2]) / 2  # two dimensions above the floor, two below
     error = differences.check_model(model, x, eps, rng=rng, beta=4.0, free_bits=floor)
     yield "VAE mlp, beta 4 and free bits", error
+    for inference in ("bottom-up", "ladder"):
+        model = make_model("hvae", "mlp", 4, upper=(3, 2), inference=inference)
+        noise = rng.standard_normal((3, 2, 9))
+        error = differences.check_model(model, x, noise, rng=rng, beta=4.0, free_bits=0.01)
+        yield f"HVAE mlp, 3 layers, {inference}", error
 
 
 def main():
