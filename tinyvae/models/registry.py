@@ -7,6 +7,7 @@ from tinyvae.engine.likelihoods import Bernoulli, LearnedGaussian
 from tinyvae.errors import UserError, flag, shown
 from tinyvae.models.autoencoder import Autoencoder
 from tinyvae.models.cvae import CVAE
+from tinyvae.models.flow import FlowVAE
 from tinyvae.models.hvae import HVAE
 from tinyvae.models.networks import ConvNetworks, MLPNetworks
 from tinyvae.models.options import counts, is_count
@@ -18,6 +19,7 @@ MODELS = {
     "ae": Autoencoder,
     "cvae": CVAE,
     "hvae": HVAE,
+    "flow": FlowVAE,
 }
 NETWORKS = {"conv": ConvNetworks, "mlp": MLPNetworks}
 
