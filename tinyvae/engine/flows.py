@@ -3,7 +3,7 @@
 planar.py has what a step is, and the planar step. docs/variants/flow.md has the derivations.
 """
 
-from tinyvae.engine.activations import ReLU
+from tinyvae.engine.activations import Tanh
 from tinyvae.engine.backend import array_module, fused
 from tinyvae.engine.layers import Linear, MaskedLinear
 from tinyvae.engine.module import Module
@@ -89,21 +89,21 @@ class InverseAutoregressive(Affine):
 
 
 class Network(Module):
-    """m, r = out(relu(from_z(z) + from_h(h))); zero in a new network, because `out` is zero."""
+    """m, r = out(tanh(from_z(z) + from_h(h))); zero in a new network, because `out` is zero."""
 
     def __init__(self, from_z, from_h, out):
-        self.from_z, self.from_h, self.relu, self.out = from_z, from_h, ReLU(inplace=True), out
+        self.from_z, self.from_h, self.tanh, self.out = from_z, from_h, Tanh(), out
         out.weight.value[...], out.bias.value[...] = 0, 0
 
     def forward(self, z, h):
         hidden = self.from_h.forward(h)  # (width, M)
         if self.from_z:
             hidden += self.from_z.forward(z)
-        y = self.out.forward(self.relu.forward(hidden))
+        y = self.out.forward(self.tanh.forward(hidden))
         return y[: len(y) // 2], y[len(y) // 2 :]
 
     def backward(self, dm, dr):
-        dhidden = self.relu.backward(self.out.backward(array_module(dm).concatenate([dm, dr])))
+        dhidden = self.tanh.backward(self.out.backward(array_module(dm).concatenate([dm, dr])))
         # hidden = from_h(h) + from_z(z)
         dz = self.from_z.backward(dhidden) if self.from_z else 0
         return dz, self.from_h.backward(dhidden)
@@ -113,48 +113,50 @@ STEPS = {"planar": Planar, "coupling": Coupling, "iaf": InverseAutoregressive}
 
 
 class Flow(Module):
-    """A number of steps of one kind, one after the other: z (L, S N), for h (features, N).
+    """A number of steps of one kind, one after the other, on z (L, S, N): S codes an example.
 
-    So each column of h is the context of S codes. Every second ordered step sees the dimensions in
-    reverse order, so that no dimension stays what it was.
+    h is (features, N), log_det (S, N). Every second ordered step sees the dimensions in reverse
+    order, so that no dimension stays what it was.
     """
 
     def __init__(self, kind, number, latent_dim, features, *, rng):
         self.steps = [STEPS[kind](latent_dim, features, rng=rng) for _ in range(number)]
 
     def forward(self, z, h):
-        self._n, log_det, h = h.shape[1], array_module(z).zeros_like(z[0]), _repeated(h, z)
+        shape, (z, h) = z.shape, _folded(z, h)
+        log_det = array_module(z).zeros_like(z[0])
         for i, step in enumerate(self.steps):
             z, log_det_i = step.forward(self._turned(z, i), h)
             z, log_det = self._turned(z, i), log_det + log_det_i
-        return z, log_det
+        return z.reshape(shape), log_det.reshape(shape[1:])
 
     def backward(self, dz, dlog_det):
-        """dz (L, S N) and dh (features, N); dh is 0 if there are no steps."""
-        dh = 0
+        """dz (L, S, N) and dh (features, N); dh is 0 if there are no steps."""
+        shape, dz, dlog_det, dh = dz.shape, dz.reshape(len(dz), -1), dlog_det.reshape(-1), 0
         for i, step in reversed([*enumerate(self.steps)]):
             # z = turned(step(turned(z), h)), and every step adds to log_det
             dz, dh_i = step.backward(self._turned(dz, i), dlog_det)
-            # all steps use h
+            # h is used by all steps
             dz, dh = self._turned(dz, i), dh + dh_i
-        # h is used by all samples
-        return dz, dh.reshape(len(dh), -1, self._n).sum(axis=1) if self.steps else dh
+        # and by all samples
+        dh = dh.reshape(len(dh), *shape[1:]).sum(axis=1) if self.steps else dh
+        return dz.reshape(shape), dh
 
     def inverse(self, z, h):
-        h = _repeated(h, z)
+        shape, (z, h) = z.shape, _folded(z, h)
         for i, step in reversed([*enumerate(self.steps)]):
             z = self._turned(step.inverse(self._turned(z, i), h), i)
-        return z
+        return z.reshape(shape)
 
     def _turned(self, z, i):
         """z as step i sees it; again as it was, if that is turned."""
         return array_module(z).ascontiguousarray(z[::-1]) if self.steps[i].ordered and i % 2 else z
 
 
-def _repeated(h, z):
-    """h (features, N) -> (features, S N), as many columns as z has; a view for S = 1."""
-    samples, n = z.shape[1] // h.shape[1], h.shape[1]
-    return array_module(h).broadcast_to(h[:, None], (len(h), samples, n)).reshape(len(h), -1)
+def _folded(z, h):
+    """z (L, S, N) -> (L, S N), and h (features, N) -> (features, S N), each column S times."""
+    h = array_module(h).broadcast_to(h[:, None], (len(h), *z.shape[1:]))
+    return z.reshape(len(z), -1), h.reshape(len(h), -1)
 
 
 @fused

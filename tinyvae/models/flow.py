@@ -60,7 +60,7 @@ class FlowVAE(VAE):
     def embed(self, x):
         """Examples x (N, ...) -> the codes that the flow makes of the means of q0, (N, L)."""
         mu, _, h = self._encode(self._to_engine(x))
-        return batch_first(self.flow.forward(mu, h)[0])
+        return batch_first(self.flow.forward(mu[:, None], h)[0][:, 0])
 
     def _forward(self, x, eps):
         """x and eps, batch first -> what `terms` and `log_weights` need, batch last."""
@@ -69,13 +69,12 @@ class FlowVAE(VAE):
             raise ValueError(
                 f"eps must be (samples >= 1, {x.shape[-1]}, {self.latent_dim}), got {eps.shape}"
             )
-        samples, n, latent_dim = eps.shape
+        samples, n, _ = eps.shape
         eps = xp.moveaxis(xp.asarray(eps, dtype=self.theta.dtype), -1, 0)  # (L, S, N)
         mu, logvar, h = self._encode(x)
         z0 = gaussian.reparameterize(mu[:, None], logvar[:, None], eps)  # (L, S, N)
-        z0 = z0.reshape(latent_dim, samples * n)
-        z, log_det = self.flow.forward(z0, h)  # (L, S N), (S N,)
-        output = self._decode(z)  # (..., S N)
+        z, log_det = self.flow.forward(z0, h)  # (L, S, N), (S, N)
+        output = self._decode(z.reshape(len(z), samples * n))  # (..., S N)
         require_same_size(output, x)
         log_px = self.likelihood.log_prob(as_vectors(x, 1, n), as_vectors(output, samples, n))
         return x, mu, logvar, eps, z0, z, log_det, output, log_px  # log_px (S, N)
@@ -83,17 +82,14 @@ class FlowVAE(VAE):
     def terms(self, x, eps):
         """The two terms of the negative ELBO, for x (N, ...) and noise eps (S, N, L).
 
-        kl (1,) = KL(q0 || p) + the mean of log p(z0) - log p(z) - log_det over batch and samples.
-        The first part is exact. The second is 0 if the flow changes nothing.
+        kl (1,): the exact KL(q0 || p), plus the mean of log p(z0) - log p(z) - log_det.
         """
         x, mu, logvar, eps, z0, z, log_det, output, log_px = self._forward(x, eps)
         self._saved = x, mu, logvar, eps, z0, z, log_det, output
         kl = gaussian.kl_to_standard(mu, logvar).mean(axis=1, dtype=np.float64).sum()
-        change = (0.5 * (z * z - z0 * z0)).sum(axis=0) - log_det  # (S N,)
-        return {
-            "reconstruction": -log_px.mean(dtype=np.float64),
-            "kl": (kl + change.mean(dtype=np.float64)).reshape(1),
-        }
+        change = (0.5 * (z * z - z0 * z0)).sum(axis=0) - log_det  # (S, N)
+        kl = (kl + change.mean(dtype=np.float64)).reshape(1)
+        return {"reconstruction": -log_px.mean(dtype=np.float64), "kl": kl}
 
     def terms_backward(self, dterms):
         x, mu, logvar, eps, z0, z, log_det, output = self._take_saved()
@@ -103,18 +99,17 @@ class FlowVAE(VAE):
         vectors = as_vectors(x, 1, n), as_vectors(output, samples, n)
         doutput = self.likelihood.backward(dlog_px, *vectors)  # (D, S, N)
         # output = decoder(z)
-        dz = self.decoder.backward(doutput.reshape(output.shape))  # (L, S N)
+        dz = self.decoder.backward(doutput.reshape(output.shape)).reshape(eps.shape)  # (L, S, N)
         # kl = ... + mean over samples and batch of change
         dchange = (dterms["kl"] / (samples * n)).astype(z.dtype)  # (1,)
         # change = sum of (z^2 - z0^2) / 2 - log_det
         dlog_det = -dchange * array_module(z).ones_like(log_det)
-        # z, log_det = flow(z0, h)
         dz_all = dz + dchange * z
+        # z, log_det = flow(z0, h)
         dz0, dh = self.flow.backward(dz_all, dlog_det)
-        # This is dz0 - dchange * z0, in an order that gives exactly dz where the flow is identity.
+        # dz0 - dchange * z0, in an order that gives exactly dz if the flow changes nothing
         dz0 = dz + (dz0 - dz_all + dchange * (z - z0))
         # z0 = mu + std * eps
-        dz0 = dz0.reshape(eps.shape)  # (L, S, N)
         dmu, dlogvar = gaussian.reparameterize_backward(dz0, logvar[:, None], eps)
         # kl = mean over the batch of KL(q0 || p) + ...
         dkl = (dterms["kl"] / n).astype(mu.dtype)[:, None]  # (1, 1)
@@ -127,10 +122,8 @@ class FlowVAE(VAE):
 
     def log_weights(self, x, eps):
         """log p(x, z) - log q(z|x), (S, N), for x (N, ...) and noise eps (S, N, L); see VAE."""
-        _, mu, logvar, eps, z0, z, log_det, _, log_px = self._forward(x, eps)
+        _, mu, logvar, _, z0, z, log_det, _, log_px = self._forward(x, eps)
         zero = array_module(z).zeros_like(z)
-        log_pz = gaussian.log_density(z, zero, zero).sum(axis=0)  # (S N,)
-        z0 = z0.reshape(eps.shape)
-        log_q0 = gaussian.log_density(z0, mu[:, None], logvar[:, None]).sum(axis=0)  # (S, N)
-        # log q(z|x) = log q0(z0|x) - log_det
-        return log_px + (log_pz + log_det).reshape(log_px.shape) - log_q0
+        log_pz = gaussian.log_density(z, zero, zero).sum(axis=0)
+        log_qz = gaussian.log_density(z0, mu[:, None], logvar[:, None]).sum(axis=0) - log_det
+        return log_px + log_pz - log_qz
