@@ -8,12 +8,23 @@ measure). A room imports only from the rooms named before it.
 
 from tinyvae.engine.activations import ReLU, Sigmoid, Tanh
 from tinyvae.engine.backend import array_module, get_backend, to_host
-from tinyvae.engine.layers import Conv2d, ConvTranspose2d, Flatten, Linear, Reshape, Sequential
+from tinyvae.engine.flows import Coupling, Flow, InverseAutoregressive
+from tinyvae.engine.layers import (
+    Conv2d,
+    ConvTranspose2d,
+    Flatten,
+    Linear,
+    MaskedLinear,
+    Reshape,
+    Sequential,
+)
 from tinyvae.engine.likelihoods import Bernoulli, Gaussian, LearnedGaussian
 from tinyvae.engine.optim import SGD, Adam, clip_grad_norm
+from tinyvae.engine.planar import Planar
 from tinyvae.errors import UserError
 from tinyvae.models.autoencoder import Autoencoder
 from tinyvae.models.cvae import CVAE
+from tinyvae.models.flow import FlowVAE
 from tinyvae.models.hvae import HVAE
 from tinyvae.models.iwae import IWAE
 from tinyvae.models.registry import make_model
@@ -31,11 +42,17 @@ __all__ = [
     "Bernoulli",
     "Conv2d",
     "ConvTranspose2d",
+    "Coupling",
     "Flatten",
+    "Flow",
+    "FlowVAE",
     "Gaussian",
     "GaussianEncoder",
+    "InverseAutoregressive",
     "LearnedGaussian",
     "Linear",
+    "MaskedLinear",
+    "Planar",
     "ReLU",
     "Reshape",
     "Sequential",

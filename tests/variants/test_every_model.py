@@ -40,6 +40,10 @@ RUNS = {  # the test's name, whose first word is the model's: settings of make_m
     "iwae dreg": {"k": 3, "estimator": "dreg"},
     "hvae": {"upper": (4, 2)},
     "hvae ladder": {"upper": (4, 2), "inference": "ladder"},
+    "flow": {"flow": "iaf"},
+    "flow planar": {"flow": "planar", "flow_steps": 3, "samples": 2},
+    "flow coupling": {"flow": "coupling", "flow_steps": 2},
+    "flow none": {"flow_steps": 0},
 }
 EXTRA_FIGURES = {}  # model: figures beside those of all models with vectors as codes
 

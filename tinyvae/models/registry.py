@@ -7,6 +7,7 @@ from tinyvae.engine.likelihoods import Bernoulli, LearnedGaussian
 from tinyvae.errors import UserError, flag, shown
 from tinyvae.models.autoencoder import Autoencoder
 from tinyvae.models.cvae import CVAE
+from tinyvae.models.flow import FlowVAE
 from tinyvae.models.hvae import HVAE
 from tinyvae.models.iwae import IWAE
 from tinyvae.models.networks import ConvNetworks, MLPNetworks
@@ -20,6 +21,7 @@ MODELS = {
     "cvae": CVAE,
     "hvae": HVAE,
     "iwae": IWAE,
+    "flow": FlowVAE,
 }
 NETWORKS = {"conv": ConvNetworks, "mlp": MLPNetworks}
 
