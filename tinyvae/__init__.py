@@ -10,13 +10,16 @@ from tinyvae.engine.activations import ReLU, Sigmoid, Tanh
 from tinyvae.engine.backend import array_module, get_backend, to_host
 from tinyvae.engine.layers import Conv2d, ConvTranspose2d, Flatten, Linear, Reshape, Sequential
 from tinyvae.engine.likelihoods import Bernoulli, Gaussian, LearnedGaussian
+from tinyvae.engine.masked import MaskedConv2d
 from tinyvae.engine.optim import SGD, Adam, clip_grad_norm
 from tinyvae.errors import UserError
 from tinyvae.models.autoencoder import Autoencoder
+from tinyvae.models.code_prior import CodePrior
 from tinyvae.models.cvae import CVAE
 from tinyvae.models.hvae import HVAE
 from tinyvae.models.registry import make_model
 from tinyvae.models.vae import VAE, GaussianEncoder
+from tinyvae.models.vqvae import VQVAE
 
 __version__ = "0.1.0"
 __all__ = [
@@ -24,9 +27,11 @@ __all__ = [
     "HVAE",
     "SGD",
     "VAE",
+    "VQVAE",
     "Adam",
     "Autoencoder",
     "Bernoulli",
+    "CodePrior",
     "Conv2d",
     "ConvTranspose2d",
     "Flatten",
@@ -34,6 +39,7 @@ __all__ = [
     "GaussianEncoder",
     "LearnedGaussian",
     "Linear",
+    "MaskedConv2d",
     "ReLU",
     "Reshape",
     "Sequential",

@@ -37,8 +37,13 @@ RUNS = {  # the test's name, whose first word is the model's: settings of make_m
     "cvae samples": {"classes": 12, "samples": 3},
     "hvae": {"upper": (4, 2)},
     "hvae ladder": {"upper": (4, 2), "inference": "ladder"},
+    "vqvae": {"codes": 9},
+    "vqvae ema": {"codes": 9, "codebook": "ema"},
+    "vqvae commitment": {"codes": 12, "commitment": 2.0},
 }
-EXTRA_FIGURES = {}  # model: figures beside those of all models with vectors as codes
+EXTRA_FIGURES = {
+    "vqvae": {"code_usage"}
+}  # model: figures beside those of all models with vectors as codes
 
 
 def settings_of(run):

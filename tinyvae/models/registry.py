@@ -11,6 +11,7 @@ from tinyvae.models.hvae import HVAE
 from tinyvae.models.networks import ConvNetworks, MLPNetworks
 from tinyvae.models.options import counts, is_count
 from tinyvae.models.vae import VAE
+from tinyvae.models.vqvae import VQVAE
 from tinyvae.rng import generator
 
 MODELS = {
@@ -18,6 +19,7 @@ MODELS = {
     "ae": Autoencoder,
     "cvae": CVAE,
     "hvae": HVAE,
+    "vqvae": VQVAE,
 }
 NETWORKS = {"conv": ConvNetworks, "mlp": MLPNetworks}
 
