@@ -44,8 +44,13 @@ RUNS = {  # the test's name, whose first word is the model's: settings of make_m
     "flow planar": {"flow": "planar", "flow_steps": 3, "samples": 2},
     "flow coupling": {"flow": "coupling", "flow_steps": 2},
     "flow none": {"flow_steps": 0},
+    "vqvae": {"codes": 9},
+    "vqvae ema": {"codes": 9, "codebook": "ema"},
+    "vqvae commitment": {"codes": 12, "commitment": 2.0},
 }
-EXTRA_FIGURES = {}  # model: figures beside those of all models with vectors as codes
+EXTRA_FIGURES = {
+    "vqvae": {"code_usage"}
+}  # model: figures beside those of all models with vectors as codes
 
 
 def settings_of(run):

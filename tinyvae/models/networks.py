@@ -64,6 +64,28 @@ class ConvNetworks:
             self._double(first, self.shape[0], self.shape[1:]),
         )
 
+    def grid_trunk(self, channels):
+        """(C, H, W, N) -> (32, H/2, W/2, N) -> (64, H/4, W/4, N) -> (channels, H/4, W/4, N)."""
+        (first, second), rng = CHANNELS, self.rng
+        return Sequential(
+            Conv2d(self.shape[0], first, 3, stride=2, padding=1, rng=rng, needs_input_grad=False),
+            ReLU(inplace=True),
+            Conv2d(first, second, 3, stride=2, padding=1, rng=rng),
+            ReLU(inplace=True),
+            Conv2d(second, channels, 1, rng=rng),
+        )
+
+    def grid_decoder(self, channels):
+        """(channels, H/4, W/4, N) -> (64, H/4, W/4, N) -> (32, H/2, W/2, N) -> (C, H, W, N)."""
+        first, second = CHANNELS
+        return Sequential(
+            Conv2d(channels, second, 3, padding=1, rng=self.rng),
+            ReLU(inplace=True),
+            self._double(second, first, self.half),
+            ReLU(inplace=True),
+            self._double(first, self.shape[0], self.shape[1:]),
+        )
+
     def _double(self, in_channels, out_channels, size):
         """A transposed convolution from half of `size`, rounded up, to `size` (H, W)."""
         # Without output_padding an axis of ceil(size / 2) becomes one of 2 ceil(size / 2) - 1.

@@ -13,6 +13,7 @@ from tinyvae.models.iwae import IWAE
 from tinyvae.models.networks import ConvNetworks, MLPNetworks
 from tinyvae.models.options import counts, is_count
 from tinyvae.models.vae import VAE
+from tinyvae.models.vqvae import VQVAE
 from tinyvae.rng import generator
 
 MODELS = {
@@ -22,6 +23,7 @@ MODELS = {
     "hvae": HVAE,
     "iwae": IWAE,
     "flow": FlowVAE,
+    "vqvae": VQVAE,
 }
 NETWORKS = {"conv": ConvNetworks, "mlp": MLPNetworks}
 
