@@ -14,6 +14,7 @@ BOUND_EXAMPLES = 1000  # the importance-weighted bound decodes this many example
 BOUND_SAMPLES = 100  # this many times
 LABELS = {"kl": "KL"}  # of loss terms; other terms are shown by their names
 SHOWN = 5000  # test examples in the scatter and the histograms
+CLASSES, COLUMNS = 20, 10  # of the samples: rows, if a model has more classes, and images in a row
 
 
 def write_metrics(trainer):
@@ -48,7 +49,7 @@ def loss_lines(trainer, metrics):
     yield model.objective, f"{test['total']:.2f}", note
     if len(model.term_names) > 1:
         for name in model.term_names:
-            yield LABELS.get(name, name), f"{test[name]:.2f}", ""
+            yield LABELS.get(name, name), f"{test[name]:.2f}", _of_layers(model, test, name, ".2f")
     if "importance_weighted" in metrics:
         bound = metrics["importance_weighted"]
         yield (
@@ -64,7 +65,18 @@ def loss_lines(trainer, metrics):
         r2 = [value for value in test["r2_per_column"] if value is not None]
         yield "R^2, mean over the columns", f"{np.mean(r2):.3f}" if r2 else "-", ""
     if "active_units" in test:
-        yield "active units", f"{test['active_units']} of {model.latent_dim}", ""
+        active = f"{test['active_units']} of {model.latent_dim}"
+        yield "active units", active, _of_layers(model, test, "active_units")
+    if "usage" in test:
+        yield "codes in use", f"{test['codes_in_use']} of {len(test['usage'])}", ""
+        yield "perplexity of the codes", f"{test['perplexity']:.1f}", ""
+
+
+def _of_layers(model, test, name, form=""):
+    """A note with the numbers of each latent layer, if the model has several."""
+    numbers = [test.get(f"{name}_{i}") for i, _ in enumerate(model.latent_layers, 1)]
+    known = numbers and numbers[0] is not None
+    return f"layers, bottom first: {', '.join(format(n, form) for n in numbers)}" if known else ""
 
 
 def draw_figures(trainer, metrics):
@@ -78,15 +90,27 @@ def draw_figures(trainer, metrics):
     size = f", z = {model.latent_dim}" if model.latent_dim else ""
     named = f"{kind}{size}, {data.name}"
     if trainer.history:
-        plots.loss_curves(trainer.history, folder / "loss.png", f"Learning: {named}")
-    if not model.latent_dim:
-        return folder
+        title, names = f"Learning: {named}", model.term_names
+        plots.loss_curves(trainer.history, folder / "loss.png", title, model.objective, names)
     rng = generator(trainer.config.seed, "figures")
     x = to_host(trainer.x_test[:SHOWN])
     labels = (data.y_test[:SHOWN],) if model.classes else ()
-    codes = on_host.embed(model, x, *labels)
-    draw = _table_figures if data.is_table else _image_figures
-    draw(model, data, x, codes, labels, metrics, rng, folder, named)
+    if data.is_table:
+        _table_figures(model, data, x, labels, metrics, rng, folder, named)
+    else:
+        _image_figures(model, x, labels, rng, folder, named)
+    if "usage" in metrics["test"]:
+        path, title = folder / "code_usage.png", f"Codes of the test set: {named}"
+        plots.code_usage(metrics["test"]["usage"], path, title)
+    if model.latent_dim:
+        codes = on_host.embed(model, x, *labels)
+        _figures_of_vectors(model, data, codes, labels, metrics, rng, folder, named)
+    return folder
+
+
+def _figures_of_vectors(model, data, codes, labels, metrics, rng, folder, named):
+    if not data.is_table:
+        _walks(model, codes, labels, rng, folder, named)
     if model.latent_dim >= 2:
         plane, axes = most_active(codes)
         colours = None if data.y_test is None else data.y_test[: len(codes)]
@@ -97,7 +121,6 @@ def draw_figures(trainer, metrics):
     if len(kl) == model.latent_dim:
         active = np.array(metrics["test"]["variance_per_dimension"]) > ACTIVE_VARIANCE
         plots.kl_bars(kl, active, folder / "kl.png", f"KL per dimension: {named}")
-    return folder
 
 
 def most_active(codes):
@@ -106,16 +129,17 @@ def most_active(codes):
     return plane, tuple(f"z[{i}]" for i in plane)
 
 
-def _image_figures(model, data, x, codes, labels, metrics, rng, folder, named):
-    decoded = on_host.decode(model, codes[:20], *(y[:20] for y in labels))
-    plots.reconstructions(
-        to_float(x[:20]), decoded, folder / "reconstructions.png", f"Test: {named}"
-    )
-    rows = [np.repeat(np.arange(model.classes), model.classes)] * len(labels)
-    samples = to_host(model.sample_means(len(rows[0]) if rows else 100, rng, *rows))
-    codes_from = "z ~ N(0, I)" if model.standard_codes else "z from the prior"
-    title = f"Means of p(x|z) for {codes_from}{', a row for each class' * len(rows)}: {named}"
-    plots.image_grid(samples, folder / "samples.png", title)
+def _image_figures(model, x, labels, rng, folder, named):
+    if model.reconstruct:
+        some, some_labels = x[:20], [y[:20] for y in labels]
+        decoded = on_host.reconstruct(model, some, *some_labels)
+        path = folder / "reconstructions.png"
+        plots.reconstructions(to_float(some), decoded, path, f"Test: {named}")
+    if model.sample_means:
+        _samples(model, rng, folder / "samples.png", named)
+
+
+def _walks(model, codes, labels, rng, folder, named):
     pairs = rng.permutation(len(codes))[:16]
     pairs = pairs[: len(pairs) // 2 * 2].reshape(-1, 2)
     if len(pairs):
@@ -131,17 +155,35 @@ def _image_figures(model, data, x, codes, labels, metrics, rng, folder, named):
         z = np.zeros((len(points), model.latent_dim))
         z[:, plane] = points
         one = [np.repeat(y[:1], len(z)) for y in labels]
-        images = on_host.decode(model, z, *one).reshape(20, 20, *data.shape)
+        images = on_host.decode(model, z, *one)
+        images = images.reshape(20, 20, *images.shape[1:])
         where = "".join(f", class {y[0]}" for y in labels)
         title = f"Decoded from a grid of normal quantiles{where}: {named}"
         plots.traversal(images, values, folder / "traversal.png", title, axes)
 
 
-def _table_figures(model, data, x, codes, labels, metrics, rng, folder, named):
+def _samples(model, rng, path, named):
+    """Means for codes from the prior; of a conditional model a row for each class, the same z."""
+    codes_from = "z ~ N(0, I)" if model.standard_codes else "z from the prior"
+    if not model.classes:
+        samples = to_host(model.sample_means(100, rng))
+        plots.image_grid(samples, path, f"Means of p(x|z) for {codes_from}: {named}")
+        return
+    classes = range(min(model.classes, CLASSES))
+    z = np.tile(model.draw_codes(COLUMNS, rng), (len(classes), 1))
+    samples = on_host.decode(model, z, np.repeat(classes, COLUMNS))
+    title = f"Means of p(x|z, y): a row for each class y, a column for each {codes_from}\n{named}"
+    plots.image_grid(samples, path, title, [f"y = {y}" for y in classes])
+
+
+def _table_figures(model, data, x, labels, metrics, rng, folder, named):
     columns = data.columns or tuple(f"column {i}" for i in range(data.shape[0]))
-    r2 = metrics["test"]["r2_per_column"]
-    title = f"Reconstructed columns, test set: {named}"
-    plots.column_r2(r2, columns, folder / "column_r2.png", title)
+    if "r2_per_column" in metrics["test"]:
+        title = f"Reconstructed columns, test set: {named}"
+        r2 = metrics["test"]["r2_per_column"]
+        plots.column_r2(r2, columns, folder / "column_r2.png", title)
+    if not model.sample_means:
+        return
     samples = to_host(model.sample(len(x), rng, *labels))
     plots.histograms(
         data.original(to_float(x)),
