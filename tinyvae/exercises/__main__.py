@@ -37,7 +37,7 @@ def run(path=None):
         kind = _kind(verdicts)
         number = int(exercise.file[:2])
         print(f"{number:2}  {exercise.title:28}{kind}{_count(verdicts, kind)}", flush=True)
-        for line in _all_lines(verdicts) if len(exercises) == 1 else _first_wrong(verdicts):
+        for line in _all_lines(verdicts) if len(exercises) == 1 else _first_lines(verdicts):
             print(line)
         left += [exercise] if kind != RIGHT else []
     print(f"\n{len(exercises) - len(left)} of {len(exercises)} right.")
@@ -82,8 +82,8 @@ def _count(verdicts, kind):
     return f"  ({right} of {len(verdicts)} functions right)" if right and kind != RIGHT else ""
 
 
-def _first_wrong(verdicts):
-    return next((_lines(v.sentences, 6) for v in verdicts if v.kind == WRONG), [])
+def _first_lines(verdicts):
+    return next((_lines(v.sentences, 6) for v in verdicts if v.sentences), [])
 
 
 def _all_lines(verdicts):

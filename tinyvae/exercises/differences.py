@@ -58,24 +58,36 @@ def transformation(pairs, sizes):
     return None
 
 
-def _explains(pairs, transform):
-    return all(agree(got, transform(expected)) for got, expected in pairs)
-
-
 def scale(pairs, sizes):
-    """The factor by which each `got` is too large, as a sentence, if the factor has a name."""
-    letters = list(sizes[0])
-    factors = [{letter: power} for letter in ("2", *letters) for power in (1, -1)]
-    for first, second in combinations(("2", *letters), 2):
-        factors += [{first: a, second: b} for a, b in product((1, -1), repeat=2)]
-    for factor in [{}, *factors, {"bits": 1}, {"bits": -1}]:
-        for sign in (1, -1):
-            if (factor or sign < 0) and all(
-                agree(got, sign * _value(factor, size) * expected)
-                for (got, expected), size in zip(pairs, sizes, strict=True)
-            ):
-                return _signed(sign, _factor(factor, sizes[0]))
+    """The factor by which each `got` differs, as a sentence, if it is made of 2 and the sizes."""
+    factors = _ratios(pairs)
+    if factors is None:
+        return None
+    for named, sign in product(_named_factors(sizes[0]), (-1, 1)):
+        if np.allclose(factors, [sign * _value(named, size) for size in sizes], rtol=1e-5, atol=0):
+            return _told(named, sign, sizes[0])
     return None
+
+
+def _ratios(pairs):
+    """The factor between `got` and `expected` in each pair; None if there is none."""
+    if not all(got.shape == expected.shape and expected.any() for got, expected in pairs):
+        return None
+    ratios = []
+    for got, expected in pairs:
+        largest = np.abs(expected).argmax()
+        ratios.append(got.flat[largest] / expected.flat[largest])
+    same = all(agree(g, ratio * e) for ratio, (g, e) in zip(ratios, pairs, strict=True))
+    return ratios if same and np.isfinite(ratios).all() else None
+
+
+def _named_factors(letters):
+    """Each {letter: power}: 1, the sizes, and their products and quotients; "2" and "bits" too."""
+    letters = ["2", *letters]
+    yield from ({}, {"bits": 1})
+    yield from ({letter: power} for letter in letters for power in (1, -1))
+    for first, second in combinations(letters, 2):
+        yield from ({first: a, second: b} for a, b in product((1, -1), repeat=2))
 
 
 def _value(factor, sizes):
@@ -83,20 +95,22 @@ def _value(factor, sizes):
     return np.prod([float(known[letter]) ** power for letter, power in factor.items()])
 
 
-def _signed(sign, sentence):
+def _told(factor, sign, sizes):
     if sign > 0:
-        return sentence
-    return f"the sign is wrong; besides, {sentence}" if sentence else "the sign is wrong"
+        return _factor(factor, sizes)
+    return (
+        f"the sign is wrong; besides, {_factor(factor, sizes)}" if factor else "the sign is wrong"
+    )
 
 
 def _factor(factor, sizes):
     if not factor:
-        return ""
+        return "it is the expected result"
     if "bits" in factor:
-        return "it is in bits, not nats: the logarithm to the base 2 is not the natural one"
+        return "it is in bits, not nats: the logarithm is to the base 2, not the natural one"
     if len(factor) == 2:
         above = " * ".join(letter for letter in factor if factor[letter] > 0) or "1"
-        below = "".join(f" / ({letter})" for letter in factor if factor[letter] < 0)
+        below = "".join(f" / {letter}" for letter in factor if factor[letter] < 0)
         return f"it is {above}{below} = {_value(factor, sizes):.4g} times the expected result"
     ((letter, power),) = factor.items()
     if letter == "2":
@@ -113,19 +127,23 @@ def _factor(factor, sizes):
 
 
 def _rearranged(pairs, _):
-    axes = pairs[0][1].ndim
-    for order in list(permutations(range(axes)))[1:]:
-        if _explains(pairs, lambda expected, order=order: expected.transpose(order)):
-            if axes == 2:
-                return "it is transposed"
-            return f"the axes are in the order {order} of the expected ones"
-    for count in range(1, axes + 1):
-        for some in combinations(range(axes), count):
-            if _explains(pairs, lambda expected, some=some: np.flip(expected, some)):
+    def explains(change):
+        return all(agree(got, change(expected)) for got, expected in pairs)
+
+    axes = range(pairs[0][1].ndim)
+    for order in list(permutations(axes))[1:]:
+        if explains(lambda expected, order=order: expected.transpose(order)):
+            swapped = f"the axes are in the order {order} of the expected ones"
+            return "it is transposed" if len(axes) == 2 else swapped
+    for count in axes:
+        for some in combinations(axes, count + 1):
+            if explains(lambda expected, some=some: np.flip(expected, some)):
                 return f"the numbers are reversed along the axes {some}"
-    if all(g.size == e.size and agree(g.ravel(), e.ravel()) for g, e in pairs):
+    if any(got.size != expected.size for got, expected in pairs):
+        return None
+    if all(agree(got.ravel(), expected.ravel()) for got, expected in pairs):
         return "the numbers are right, the shape is not: reshape"
-    if all(g.size == e.size and agree(np.sort(g, None), np.sort(e, None)) for g, e in pairs):
+    if all(agree(np.sort(got, None), np.sort(expected, None)) for got, expected in pairs):
         return "the numbers are right, their order is not"
     return None
 
@@ -136,18 +154,12 @@ def _constant(pairs, _):
         return None
     if not any(got.any() for got, _ in pairs):
         return "all elements are 0"
-    got, expected = next(pair for pair in pairs if not agree(*pair))
-    if all(agree(g, _ratio(g, e) * e) for g, e in pairs):
-        factor = _ratio(got, expected)
-        return f"it is {factor:.6g} times the expected result: a constant factor is wrong"
-    if all(agree(g, e + (g - e).flat[0]) for g, e in pairs):
+    first = next(i for i, pair in enumerate(pairs) if not agree(*pair))
+    if factors := _ratios(pairs):
+        return f"it is {factors[first]:.6g} times the expected result: a constant factor is wrong"
+    if all(agree(got, expected + (got - expected).flat[0]) for got, expected in pairs):
+        got, expected = pairs[first]
         difference = (got - expected).flat[0]
         way = "large" if difference > 0 else "small"
         return f"each element is {abs(difference):.6g} too {way}: a constant term is wrong"
     return None
-
-
-def _ratio(got, expected):
-    """The factor between the two where `expected` is largest."""
-    largest = np.abs(expected).argmax()
-    return got.flat[largest] / expected.flat[largest]

@@ -1,5 +1,6 @@
 """Grading: each function of an exercise is right, not done or wrong."""
 
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -48,18 +49,12 @@ def _verdict(task, names, path):
 
 
 def mistakes_in(function, task, path):
-    """What is wrong with the learner's function, in sentences; () if nothing is.
-
-    The extreme cases are tried, one by one, if the ordinary cases are right.
-    """
-    cases = list(task.cases())
-    extreme = [[case] for case in cases if case.extreme]
-    for group in ([case for case in cases if not case.extreme], *extreme):
-        got, changed = _call(function, task, group, path)
-        expected = [task.run(task.solution, case) for case in group]
+    """What is wrong with the learner's function, in sentences; () if nothing is."""
+    for cases, expected in _groups(task):
+        got, changed = _call(function, task, cases, list(expected[0]), path)
         if first := _first_wrong(got, expected):
-            again, _ = _call(function, task, group, path)
-            return _explained(Evidence(task, group, got, expected, *first), again, changed)
+            again, _ = _call(function, task, cases, list(expected[0]), path)
+            return _explained(Evidence(task, cases, got, expected, *first), again, changed)
         if changed:
             return (
                 f"{task.name}: the results are right, but it writes into its argument {changed[0]}",
@@ -68,9 +63,17 @@ def mistakes_in(function, task, path):
     return ()
 
 
-def _call(function, task, cases, path):
+@cache
+def _groups(task):
+    """Pairs (cases, expected results): the ordinary cases together, then each extreme one alone."""
+    cases = list(task.cases())
+    groups = [[case for case in cases if not case.extreme], *([c] for c in cases if c.extreme)]
+    return [(group, [task.run(task.solution, case) for case in group]) for group in groups]
+
+
+def _call(function, task, cases, names, path):
     """The results for each case, and the names of the arguments that are written into."""
-    calls = [call(function, task, case, path) for case in cases]
+    calls = [call(function, task, case, names, path) for case in cases]
     return [results for results, _ in calls], [name for _, names in calls for name in names]
 
 

@@ -54,10 +54,11 @@ def function_of(names, task):
     return function
 
 
-def call(function, task, case, path):
+def call(function, task, case, names, path):
     """(the results {name: array}, the names of arguments that the function has changed).
 
-    Raises NotDone, or Wrong if it raises an exception or returns something of another kind.
+    names: those of the results. Raises NotDone, or Wrong if the function raises an exception or
+    returns something of another kind.
     """
     given = [case.values[name] for name in task.arguments]
     passed = copy.deepcopy(given)
@@ -68,22 +69,20 @@ def call(function, task, case, path):
     except (Exception, SystemExit) as error:
         raise Wrong(f"{task.name}: {_told(error, path)}") from None
     pairs = zip(task.arguments, given, passed, strict=True)
-    return _named(results, task, case), [name for name, a, b in pairs if not _equal(a, b)]
+    return _named(results, task, names), [name for name, a, b in pairs if not _equal(a, b)]
 
 
-def _named(results, task, case):
+def _named(results, task, names):
     if results is None:
         raise Wrong(f"{task.name} returns None: is the return forgotten?")
-    names = task.results.split()
-    if not names:
+    if not task.results:
         if not isinstance(results, dict):
             raise Wrong(
                 f"{task.name} returns a {type(results).__name__}, expected a dict of arrays"
             )
-        keys = list(task.run(task.solution, case))
-        if missing := [key for key in keys if key not in results]:
+        if missing := [name for name in names if name not in results]:
             raise Wrong(f"{task.name}: the dict has no gradient of {', '.join(missing)}")
-        return {key: _array(results[key], f"{task.name}: the gradient of {key}") for key in keys}
+        return {n: _array(results[n], f"{task.name}: the gradient of {n}") for n in names}
     several = isinstance(results, tuple | list)
     if several != (len(names) > 1) or several and len(results) != len(names):
         got = f"a {type(results).__name__}" + (f" of {len(results)}" if several else "")
