@@ -6,7 +6,7 @@ each column to O numbers: y = W x + b, with the same weights W and the same bias
 The loss is one number that depends on y. dy has the shape of y, and dy[i, n] is the derivative of
 the loss with respect to y[i, n]. In the same way dW, db and dx have the shapes of W, b and x.
 
-Chapter: docs/book/08_gradients.md, "One rule" and "Linear".
+Chapter: docs/book/08_gradients.md, "One rule: ..." and "Linear".
 Check: python -m tinyvae.exercises docs/exercises/01_linear.py
 """
 
@@ -24,7 +24,7 @@ def linear_forward(x, W, b):
 def linear_backward(dy, x, W):
     """The gradients of the loss with respect to W, b and x.
 
-    dy holds all that the loss does, also its mean over the batch: take no mean here.
+    If the loss is a mean over the batch, dy has the factor 1/N already. So take no mean here.
 
     dy (O, N), x (D, N), W (O, D) -> dW (O, D), db (O,), dx (D, N), returned in this order
     """

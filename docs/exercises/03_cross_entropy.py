@@ -7,7 +7,7 @@ sigmoid(l) = 1 / (1 + exp(-l)). For a pixel x from 0 to 1 the cross-entropy is
 
 The loss is in nats per example: the sum over the D pixels, and the mean over the N examples.
 
-All three functions must give finite, correct numbers for logits such as 1000 and -1000. There
+All three functions must give finite, correct numbers for logits such as 1000 and -1000. For these
 exp(1000) overflows, and log(0) is not finite. So first rewrite each formula such that it contains
 exp of negative numbers (or 0) only. Clipping the probability changes the loss, and is no solution.
 

@@ -7,15 +7,16 @@ and pw columns of zeros on the left and pw on the right. The kernel then stands 
 
     Ho = (H + 2 ph - Kh) // sh + 1    and    Wo = (W + 2 pw - Kw) // sw + 1
 
-positions along the two axes. At position (i, j) the tap (a, e) of the kernel is over the pixel
-(sh i + a - ph, sw j + e - pw) of the image. Outside the image a pixel counts as 0.
+positions along the two axes. A tap (a, e) is a place in the kernel: row a, column e. At position
+(i, j) the tap (a, e) is over the pixel (sh i + a - ph, sw j + e - pw) of the image. Outside the
+image a pixel counts as 0. Channels are counted by c, examples by n.
 
     y[o, i, j, n] = bias[o] + sum over c, a, e of
                     weight[o, c, a, e] * x[c, sh i + a - ph, sw j + e - pw, n]
 
 The kernel is not flipped.
 
-Chapter: docs/book/08_convolution.md, "Patches", "Forward" and "Backward".
+Chapter: docs/book/08_convolution.md, "Patches: ...", "Forward" and "Backward".
 Check: python -m tinyvae.exercises docs/exercises/04_convolution.py
 """
 

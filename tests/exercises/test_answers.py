@@ -12,7 +12,7 @@ from tinyvae.engine import gaussian
 from tinyvae.exercises import codes, weights
 from tinyvae.exercises.catalogue import EXERCISES
 from tinyvae.exercises.grader import NOT_DONE, RIGHT, WRONG, grade, mistakes_in
-from tinyvae.exercises.tasks import Case
+from tinyvae.exercises.tasks import Case, Task
 from tinyvae.models.layout import as_vectors
 
 HERE = Path(__file__).parent
@@ -29,11 +29,11 @@ every_task = pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
 def mistakes():
     """(file, right words, wrong words, part of the diagnosis), from mistakes.txt."""
     file = None
-    for line in (HERE / "mistakes.txt").read_text("utf-8").splitlines():
+    for number, line in enumerate((HERE / "mistakes.txt").read_text("utf-8").splitlines(), 1):
         if line in BY_FILE:
             file = line
         elif file and line:
-            yield file, *line.split(" => ")
+            yield pytest.param(file, *line.split(" => "), id=f"{file}, line {number}")
 
 
 @cache
@@ -131,6 +131,21 @@ def test_a_constant_factor_of_a_single_number_is_not_explained():
     task = next(task for task in TASKS if task.name == "kl_loss")
     _, diagnosis = mistakes_in(lambda mu, logvar: 0.37 * codes.kl_loss(mu, logvar), task, Path())
     assert diagnosis == f"{NO_MISTAKE}; this element is 0.37 times the expected one"
+
+
+def test_nan_is_no_evidence_of_a_mistake():
+    """Many mistakes give NaN, so one that gives NaN too is not named."""
+
+    def identity(x):
+        return x
+
+    cases = [Case({"x": np.arange(1.0, n)}, {"N": n}) for n in (5, 7)]
+    task = Task(identity, "y", (("the mistake", lambda x: np.log(-x)),), lambda: cases)
+    with np.errstate(invalid="ignore"):
+        _, diagnosis = mistakes_in(lambda x: np.sqrt(-x), task, Path())
+        assert diagnosis.startswith("A logarithm of 0 or less")
+        _, diagnosis = mistakes_in(lambda x: np.sqrt(3 - x), task, Path())
+        assert "the mistake" not in diagnosis
 
 
 def test_log_weights_are_those_of_the_model():

@@ -3,5 +3,5 @@
 An exercise is a file of functions whose bodies the learner writes. The right results come from
 tinyvae itself. A wrong result is compared with what the classic mistakes give.
 
-This folder may import all of tinyvae but the laboratory. Nothing in tinyvae imports it.
+It may import errors, rng, engine, models and training. Nothing in tinyvae imports it.
 """

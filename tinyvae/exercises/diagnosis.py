@@ -102,13 +102,13 @@ def _change_of_one_result(evidence):
 
 
 def _two_mistakes(evidence):
-    if _one_number(evidence, evidence.name):
+    """A classic mistake, and besides it another sign or factor."""
+    name, sizes = evidence.name, [case.sizes for case in evidence.cases]
+    if _one_number(evidence, name):
         return None
     for sentence, theirs in _mistakes(evidence):
-        pairs = [
-            (g[evidence.name], t[evidence.name]) for g, t in zip(evidence.got, theirs, strict=True)
-        ]
-        if factor := scale(pairs, [case.sizes for case in evidence.cases]):
+        pairs = [(g[name], t[name]) for g, t in zip(evidence.got, theirs, strict=True)]
+        if factor := scale(pairs, sizes):
             return f"two mistakes: {sentence}; and {factor}{evidence.also('wrong too:')}"
     return None
 
@@ -125,14 +125,11 @@ def _one_number(evidence, name):
 
 
 def _mistakes(evidence):
-    """(sentence, results for each case) of the mistakes that give results for these cases."""
+    """(sentence, results for each case) of the classic mistakes."""
     if not any(_finite_where_wrong(*pair) for pair in evidence.pairs(evidence.name)):
         return  # NaN comes from many mistakes
     for sentence, solution in evidence.task.mistakes:
-        try:
-            yield sentence, [evidence.task.run(solution, case) for case in evidence.cases]
-        except (ValueError, ArithmeticError, IndexError):
-            continue  # the mistake raises an exception for these shapes
+        yield sentence, [evidence.task.run(solution, case) for case in evidence.cases]
 
 
 def _finite_where_wrong(got, expected):

@@ -63,9 +63,11 @@ def scale(pairs, sizes):
     factors = _ratios(pairs)
     if factors is None:
         return None
-    for named, sign in product(_named_factors(sizes[0]), (-1, 1)):
+    for named, sign in product(_named_factors(sizes[0]), (1, -1)):
         if np.allclose(factors, [sign * _value(named, size) for size in sizes], rtol=1e-5, atol=0):
-            return _told(named, sign, sizes[0])
+            wrong_sign = "the sign is wrong" if sign < 0 else ""
+            factor = _factor(named, sizes[0]) if named else ""
+            return "; besides, ".join(filter(None, (wrong_sign, factor)))
     return None
 
 
@@ -82,7 +84,7 @@ def _ratios(pairs):
 
 
 def _named_factors(letters):
-    """Each {letter: power}: 1, the sizes, and their products and quotients; "2" and "bits" too."""
+    """{letter: power}: {} for 1, then 2, the sizes, their inverses, products and quotients."""
     letters = ["2", *letters]
     yield from ({}, {"bits": 1})
     yield from ({letter: power} for letter in letters for power in (1, -1))
@@ -95,17 +97,7 @@ def _value(factor, sizes):
     return np.prod([float(known[letter]) ** power for letter, power in factor.items()])
 
 
-def _told(factor, sign, sizes):
-    if sign > 0:
-        return _factor(factor, sizes)
-    return (
-        f"the sign is wrong; besides, {_factor(factor, sizes)}" if factor else "the sign is wrong"
-    )
-
-
 def _factor(factor, sizes):
-    if not factor:
-        return "it is the expected result"
     if "bits" in factor:
         return "it is in bits, not nats: the logarithm is to the base 2, not the natural one"
     if len(factor) == 2:

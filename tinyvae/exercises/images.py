@@ -57,8 +57,8 @@ def _smallest(x, weight, stride, padding):
 
 def _image_cases():
     for c, o, size, n, kernel, stride, padding in (
-        (3, 5, (9, 7), 11, (3, 2), (2, 1), (2, 1)),
-        (5, 7, (5, 13), 3, (2, 3), (1, 3), (0, 2)),  # the transpose needs output padding
+        (5, 7, (9, 11), 3, (3, 2), (2, 1), (2, 1)),
+        (7, 9, (5, 13), 11, (2, 3), (1, 3), (0, 2)),  # the transpose needs output padding
     ):
         positions = engine.positions(size, kernel, stride, padding)
         taps, places = kernel[0] * kernel[1], positions[0] * positions[1]

@@ -23,7 +23,8 @@ def load(path):
     try:
         exec(compile(path.read_bytes(), str(path), "exec", dont_inherit=True), vars(module))
     except SyntaxError as error:
-        raise Wrong(f"{type(error).__name__} in line {error.lineno}: {error.msg}") from None
+        where = f" in line {error.lineno}" if error.lineno else ""
+        raise Wrong(f"{type(error).__name__}{where}: {error.msg}") from None
     except OSError as error:
         if not _line(error, path):
             raise Wrong(f"the file cannot be read: {error.strerror}") from None
