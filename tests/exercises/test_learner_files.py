@@ -97,7 +97,7 @@ def test_a_function_that_fails(relu, body, sentence):
         ("def relu(x)", "relu_forward: the file has no function of this name"),
         ("def relu_forward()", "relu_forward takes (); it must take (x)"),
         ("def relu_forward(x, y)", "relu_forward takes (x, y); it must take (x)"),
-        ("def relu_forward(*, x)", "relu_forward takes (x); it must take (x)"),
+        ("def relu_forward(*, x)", "relu_forward takes (*, x); it must take (x)"),
     ],
 )
 def test_a_function_of_another_name_or_signature(relu, head, said):

@@ -75,7 +75,7 @@ def _pixel_cases():
         yield Case({"logits": logits, "x": x}, {"D": d, "N": n}, extreme)
 
 
-# The classic mistakes. Below, s is the sigmoid by its textbook formula, which overflows.
+# The classic mistakes. `_sigmoid` is the textbook formula, which overflows; u are logits.
 
 BLIND = "the upstream gradient dy is not used"
 REVERSED = "the mask is reversed: dy passes where x is negative"
@@ -113,7 +113,7 @@ RELU_BACKWARD = (
 )
 
 
-def s(logits):
+def _sigmoid(logits):
     return 1 / (1 + np.exp(-logits))
 
 
@@ -127,8 +127,8 @@ def _clipped():
         "probabilities or logits are clipped, or log(p + 1e-8) is taken: this changes the loss"
     )
     for eps in (1e-6, 1e-7, 1e-8, 1e-9, 1e-10, 1e-12, 1e-15, 1e-16):
-        yield sentence, lambda u, x, eps=eps: _entropy(np.clip(s(u), eps, 1 - eps), x)
-        yield sentence, lambda u, x, eps=eps: _entropy(s(u), x, eps)
+        yield sentence, lambda u, x, eps=eps: _entropy(np.clip(_sigmoid(u), eps, 1 - eps), x)
+        yield sentence, lambda u, x, eps=eps: _entropy(_sigmoid(u), x, eps)
     for most in (10, 15, 20, 30, 50, 100, 500, 700, 709):
         yield sentence, lambda u, x, most=most: cross_entropy(np.clip(u, -most, most), x)
 
@@ -136,38 +136,38 @@ def _clipped():
 DOUBLE = "the sigmoid is applied twice"
 NO_SIGMOID = "the sigmoid is missing: the logits are used as probabilities"
 SIGMOID = (
-    ("exp(l) stands where exp(-l) belongs", lambda u: s(-u)),
+    ("exp(l) stands where exp(-l) belongs", lambda u: _sigmoid(-u)),
     ("the 1 in the denominator is missing: it is exp(l)", np.exp),
-    ("it is the derivative of the sigmoid", lambda u: s(u) * s(-u)),
-    (DOUBLE, lambda u: s(s(u))),
+    ("it is the derivative of the sigmoid", lambda u: _sigmoid(u) * _sigmoid(-u)),
+    (DOUBLE, lambda u: _sigmoid(_sigmoid(u))),
 )
 CROSS_ENTROPY = (
-    (DOUBLE, lambda u, x: _entropy(s(s(u)), x)),
+    (DOUBLE, lambda u, x: _entropy(_sigmoid(_sigmoid(u)), x)),
     (
         "the term (1 - x) log(1 - sigmoid(l)) is missing",
-        lambda u, x: -np.sum(x * np.log(s(u))) / x.shape[1],
+        lambda u, x: -np.sum(x * np.log(_sigmoid(u))) / x.shape[1],
     ),
     (
         "the term x log sigmoid(l) is missing",
-        lambda u, x: -np.sum((1 - x) * np.log(s(-u))) / x.shape[1],
+        lambda u, x: -np.sum((1 - x) * np.log(_sigmoid(-u))) / x.shape[1],
     ),
     (
         "x and sigmoid(l) have changed places: the logarithms are those of sigmoid(l)",
-        lambda u, x: _entropy(x, s(u)),
+        lambda u, x: _entropy(x, _sigmoid(u)),
     ),
     *_clipped(),
 )
 CROSS_ENTROPY_GRAD = (
-    (DOUBLE, lambda u, x: (s(s(u)) - x) / x.shape[1]),
-    (DOUBLE, lambda u, x: (s(s(u)) - x) * s(u) * s(-u) / x.shape[1]),
+    (DOUBLE, lambda u, x: (_sigmoid(_sigmoid(u)) - x) / x.shape[1]),
+    (DOUBLE, lambda u, x: (_sigmoid(_sigmoid(u)) - x) * _sigmoid(u) * _sigmoid(-u) / x.shape[1]),
     (NO_SIGMOID, lambda u, x: (u - x) / x.shape[1]),
     (
         "it is the gradient for the probability; multiply by the derivative of the sigmoid",
-        lambda u, x: (s(u) - x) / (s(u) * s(-u)) / x.shape[1],
+        lambda u, x: (_sigmoid(u) - x) / (_sigmoid(u) * _sigmoid(-u)) / x.shape[1],
     ),
     (
         "it is multiplied by the derivative of the sigmoid once too often",
-        lambda u, x: (s(u) - x) * s(u) * s(-u) / x.shape[1],
+        lambda u, x: (_sigmoid(u) - x) * _sigmoid(u) * _sigmoid(-u) / x.shape[1],
     ),
 )
 

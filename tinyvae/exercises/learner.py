@@ -35,14 +35,15 @@ def load(path):
 
 
 def function_of(names, task):
-    """The learner's function for this task. Raises Wrong if it is missing or takes other names."""
+    """The learner's function. Raises Wrong if it is missing or takes other arguments."""
     function = names.get(task.name)
     if not callable(function):
         raise Wrong(f"{task.name}: the file has no function of this name")
     try:
-        parameters = inspect.signature(function).parameters.values()
+        signature = inspect.signature(function)
     except (TypeError, ValueError):  # a function written in C does not tell
         return function
+    parameters = signature.parameters.values()
     required = [p.name for p in parameters if p.default is p.empty and p.kind < p.VAR_POSITIONAL]
     positional = [p.name for p in parameters if p.kind < p.VAR_POSITIONAL]
     free = any(p.kind is p.VAR_POSITIONAL for p in parameters)
@@ -50,8 +51,7 @@ def function_of(names, task):
     count_fits = len(required) <= len(expected) and (free or len(expected) <= len(positional))
     other_order = sorted(positional) == sorted(expected) and positional != expected
     if not count_fits or other_order:
-        got = ", ".join(p.name for p in parameters)
-        raise Wrong(f"{task.name} takes ({got}); it must take ({', '.join(expected)})")
+        raise Wrong(f"{task.name} takes {signature}; it must take ({', '.join(expected)})")
     return function
 
 
