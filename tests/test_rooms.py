@@ -22,6 +22,7 @@ ROOMS = {  # what each may import, beside itself
     "training": [*BELOW, "engine", "data", "models"],
     "gradcheck": [*BELOW, "engine", "data", "models", "training"],
     "laboratory": [*BELOW, "engine", "data", "models", "training", "gradcheck"],
+    "exercises": [*BELOW, "engine", "models", "training"],
     "__init__": ["errors", "engine", "models"],  # the public names need NumPy alone
 }
 NEEDED = {  # of what is not in Python; the other rooms may use all that the package requires
@@ -30,6 +31,7 @@ NEEDED = {  # of what is not in Python; the other rooms may use all that the pac
     "engine": {"numpy", "cupy"},
     "models": {"numpy"},
     "gradcheck": {"numpy"},
+    "exercises": {"numpy"},
 }
 
 
