@@ -14,6 +14,8 @@ class Optimizer:
     """What SGD and Adam share: the model, the learning rate, and `state`, all there is to save.
 
     A model, or a single layer, whose parameters are not gathered yet is gathered (`model.to()`).
+    Raises ValueError unless the numbers of the method are in their ranges: lr above 0, momentum and
+    betas in [0, 1), eps above 0.
     """
 
     def __init__(self, model, lr):
@@ -51,7 +53,7 @@ class Optimizer:
 
 
 class SGD(Optimizer):
-    """Gradient descent with momentum: v = momentum v + grad, theta -= lr v."""
+    """Gradient descent with momentum: v = momentum v + grad, theta -= lr v. Polyak 1964."""
 
     def __init__(self, model, lr, momentum=0.0):
         super().__init__(model, lr)
@@ -121,7 +123,10 @@ def _require(name, value, valid, expected):
 
 
 def clip_grad_norm(model, max_norm):
-    """Scale the gradient down to Euclidean length max_norm if it is longer; return its length."""
+    """Scale the gradient down to Euclidean length max_norm if it is longer; return its length.
+
+    The length is a scalar on the model's device. Pascanu, Mikolov and Bengio 2013, algorithm 1.
+    """
     xp = array_module(model.grad)
     norm = xp.sqrt((model.grad * model.grad).sum())
     model.grad *= xp.minimum(1, max_norm / (norm + 1e-6))
