@@ -8,6 +8,7 @@ The theme is Furo. It is maintained, it has light and dark colours and a layout 
 the whole book in one tree, and it is small.
 """
 
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -18,7 +19,15 @@ sys.path[:0] = [str(HERE.parent), str(HERE / "site")]  # the library as it stand
 import tinyvae  # noqa: E402
 
 CONTENTS = {
-    "The book": ("elbo", "book/*", "VAE_Tutorial", "exercises/*"),
+    "The book": (
+        "elbo",
+        "book/0[0-7]*",
+        "book/08_backpropagation",
+        "book/08_gradients",
+        "book/*",
+        "exercises/*",
+        "VAE_Tutorial",
+    ),
     "Variants": ("variants/*",),
     "Experiments": ("experiments/*",),
     "Use and extend": ("own_data", "models", "extending/*"),
@@ -65,12 +74,18 @@ def add_contents(app, docname, source):
             source[0] += "\n```{toctree}\n" + options + "\n".join(pages) + "\n```\n"
 
 
-def add_index(app, exception):
-    """A server of files shows index.html first."""
+def add_files(app, exception):
+    """index.html, which a server shows first, and the images in <img>, which Sphinx overlooks."""
     if exception is None and app.builder.name == "html":
         shutil.copy(app.outdir / f"{root_doc}.html", app.outdir / "index.html")
+        for page in app.env.found_docs:
+            path = Path(app.env.doc2path(page))
+            for image in re.findall(r'<img [^>]*src="([^":]+)"', path.read_text("utf-8")):
+                target = app.outdir / Path(page).parent / image
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(path.parent / image, target)
 
 
 def setup(app):
     app.connect("source-read", add_contents)
-    app.connect("build-finished", add_index)
+    app.connect("build-finished", add_files)

@@ -9,7 +9,7 @@ from textwrap import dedent
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PAGES = [*sorted(ROOT.glob("docs/**/*.md")), *ROOT.glob("README.md")]
+PAGES = [*sorted(ROOT.glob("docs/**/*.md")), *sorted(ROOT.glob("*.md"))]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 QUOTED_FROM = re.compile(r"# (\S+\.py), ([\w.]+)\n")  # the first line of a quotation
 LINK = re.compile(r"""(?:\]\(|src=")(?!\w+:|#)([^)#"\s]+)""")

@@ -188,17 +188,20 @@ def test_what_is_exported_has_a_derivation_under_its_name(name):
     book = Path(__file__).parents[1] / "docs" / "book"
     text = "".join((book / f"08_{page}.md").read_text() for page in ("gradients", "convolution"))
     places = re.findall(r"^#.*$|\*\*.+?\*\*", text, re.MULTILINE)
-    assert re.search(rf"\b{name}\b", "\n".join(places), re.IGNORECASE)
+    found = [place for place in places if re.search(rf"\b{name}\b", place, re.IGNORECASE)]
+    assert found, f"derive {name} in docs/book/08_gradients.md"
 
 
 @pytest.mark.parametrize("name", exported(Layer))
 def test_every_exported_layer_has_a_case_in_test_layers(name):
+    assert name in test_layers.CASES
     make, _, _ = test_layers.CASES[name]
     assert type(make(np.random.default_rng(0))) is getattr(tinyvae, name)
 
 
 @pytest.mark.parametrize("name", exported(Likelihood))
 def test_every_exported_likelihood_has_a_case_in_test_likelihoods(name):
+    assert name in test_likelihoods.LIKELIHOODS
     assert type(test_likelihoods.LIKELIHOODS[name]()) is getattr(tinyvae, name)
 
 

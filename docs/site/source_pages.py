@@ -91,8 +91,8 @@ def begin(app):
 
 
 def make_pages(app):
-    library = (ROOT / "tinyvae").rglob("*.py")
-    wanted = {path for path in (*app.env.shown_code, *library) if path.exists()}
+    linked = {path for path in app.env.shown_code | {ROOT / "tinyvae"} if path.exists()}
+    wanted = linked | {path for folder in linked for path in folder.rglob("*.py")}
     wanted |= {folder for path in wanted for folder in path.parents if folder.is_relative_to(ROOT)}
     for path in sorted(wanted - {ROOT}):
         title = path.relative_to(ROOT).as_posix()
