@@ -1,8 +1,8 @@
 """The variational autoencoder: loss and gradient, written out branch by branch.
 
 The encoder gives the posterior q(z|x) = N(mu, sigma^2), the decoder gives p(x|z), and the prior is
-N(0, I). The loss is the negative ELBO, Kingma and Welling 2014, eq. 3 and 7. docs/elbo.md derives
-the ELBO in two ways.
+N(0, I). The loss is the negative ELBO, Kingma and Welling 2014, eq. 3 and 7. It is derived in
+docs/book/03_kl_and_elbo.md and, in a second way, in docs/book/04_tightness.md.
 """
 
 import numpy as np
