@@ -87,6 +87,8 @@ def arguments():
         "kl_divergence_grad": four,
         "log_density": [normal(3, 2, 5), mu, logvar],
         "log_density_grad": [normal(3, 2, 5), mu, logvar],
+        "precision_weighted": four,
+        "precision_weighted_backward": [normal(4, 5), normal(5, 4).T, *four],
         "_bernoulli_log_prob": [x, logits],
         "_bernoulli_backward": [x, logits, -0.125],
         "_adam": [*adam[:3], 0.01, 1e-7, *adam[3:]],

@@ -13,11 +13,15 @@ from tinyvae.engine.likelihoods import Bernoulli, Gaussian, LearnedGaussian
 from tinyvae.engine.optim import SGD, Adam, clip_grad_norm
 from tinyvae.errors import UserError
 from tinyvae.models.autoencoder import Autoencoder
+from tinyvae.models.cvae import CVAE
+from tinyvae.models.hvae import HVAE
 from tinyvae.models.registry import make_model
 from tinyvae.models.vae import VAE, GaussianEncoder
 
 __version__ = "0.1.0"
 __all__ = [
+    "CVAE",
+    "HVAE",
     "SGD",
     "VAE",
     "Adam",

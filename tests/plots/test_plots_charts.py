@@ -15,7 +15,7 @@ def test_kl_bars_refuses_activity_of_another_length(tmp_path):
 
 
 def test_loss_curves_show_train_and_test_in_three_panels(draw):
-    figure, _ = draw(plots.loss_curves, vae_history(4))
+    figure, _ = draw(plots.loss_curves, vae_history(4), objective="negative ELBO")
     assert [axes.get_title() for axes in figure.axes] == ["negative ELBO", "reconstruction", "KL"]
     expected = {"train (mean over the epoch)": [104, 103, 102, 101], "test": [114, 113, 112, 111]}
     shown = {line.get_label(): list(line.get_ydata()) for line in figure.axes[0].lines}

@@ -95,6 +95,16 @@ def test_values_are_ink_and_the_grid_runs_along_rows(draw):
     assert 0.4 < x < 0.6 and y < 0.5
 
 
+def test_named_rows_have_equally_many_images(draw):
+    figure, _ = draw(plots.image_grid, np.zeros((6, 1, 8, 8)), names=["one", "two"])
+    (axes,) = figure.axes
+    assert axes.images[0].get_array().shape == (2 * (8 + 2) - 2, 3 * (8 + 2) - 2)
+    rows = dict(zip(labels_of(axes.yaxis), axes.get_yticks(), strict=True))
+    assert rows == {"one": 3.5, "two": 3.5 + (8 + 2)}
+    with pytest.raises(ValueError, match=r"\(4, 1 or 3, H, W\), got \(6, 1, 8, 8\)"):
+        plots.image_grid(np.zeros((6, 1, 8, 8)), "figure.png", "title", list("abcd"))
+
+
 def test_interpolation_names_its_first_and_last_column(draw):
     figure, _ = draw(plots.interpolation, np.zeros((2, 6, 1, 8, 8)))
     ticks = dict(zip(labels_of(figure.axes[0].xaxis), figure.axes[0].get_xticks(), strict=True))

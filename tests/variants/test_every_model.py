@@ -33,6 +33,10 @@ from tinyvae.training.steps import Steps
 RUNS = {  # the test's name, whose first word is the model's: settings of make_model and of Config
     "vae": {},
     "ae": {},
+    "cvae": {},
+    "cvae samples": {"classes": 12, "samples": 3},
+    "hvae": {"upper": (4, 2)},
+    "hvae ladder": {"upper": (4, 2), "inference": "ladder"},
 }
 EXTRA_FIGURES = {}  # model: figures beside those of all models with vectors as codes
 

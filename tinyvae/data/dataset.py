@@ -185,6 +185,16 @@ class Dataset:
                     f"{least:g} to {most:g}; rescale them or choose the gaussian likelihood"
                 )
 
+    def require_classes(self, classes):
+        """Raise UserError unless all labels are from 0 to classes - 1."""
+        for part in ("y_train", "y_test"):
+            most = getattr(self, part).max()
+            if most >= classes:
+                raise UserError(
+                    f"expected labels from 0 to {classes - 1} in {part} of {self.name}, found "
+                    f"{most}; make the model with --classes {most + 1}, or correct the labels"
+                )
+
     def _column(self, index):
         return f"column {index}" if self.columns is None else f"column {self.columns[index]!r}"
 

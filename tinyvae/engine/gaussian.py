@@ -11,6 +11,7 @@ nats. docs/book/06_gaussian_kl.md and docs/book/07_reparameterization.md derive 
 
 import math
 
+from tinyvae.engine.activations import sigmoid
 from tinyvae.engine.backend import array_module, fused
 
 LOG_2PI = math.log(2 * math.pi)
@@ -81,3 +82,24 @@ def log_density_grad(x, mu, logvar):
     # log N = -(log 2 pi + logvar + (x - mu)^2 / sigma^2) / 2
     dmu = (x - mu) * array_module(logvar).exp(-logvar)
     return -dmu, dmu, 0.5 * (dmu * (x - mu) - 1)
+
+
+@fused
+def precision_weighted(mu_a, logvar_a, mu_b, logvar_b):
+    """(mu, logvar) of the Gaussian that is proportional to N(mu_a, sigma_a^2) N(mu_b, sigma_b^2).
+
+    The precisions 1 / sigma^2 add up, and each mean counts by the share of its precision.
+    Soenderby et al. 2016, eq. 17 and 18. No variance is too small or too large.
+    """
+    a, b = sigmoid(logvar_b - logvar_a), sigmoid(logvar_a - logvar_b)  # the shares, a + b = 1
+    return a * mu_a + b * mu_b, -array_module(logvar_a).logaddexp(-logvar_a, -logvar_b)
+
+
+@fused
+def precision_weighted_backward(dmu, dlogvar, mu_a, logvar_a, mu_b, logvar_b):
+    """From the gradients of its two results: (dmu_a, dlogvar_a, dmu_b, dlogvar_b)."""
+    a, b = sigmoid(logvar_b - logvar_a), sigmoid(logvar_a - logvar_b)
+    # mu = a mu_a + b mu_b, and da = -db = a b (dlogvar_b - dlogvar_a)
+    shift = dmu * (mu_a - mu_b) * (a * b)
+    # logvar = -log(exp(-logvar_a) + exp(-logvar_b))
+    return dmu * a, dlogvar * a - shift, dmu * b, dlogvar * b + shift

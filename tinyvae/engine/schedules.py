@@ -1,7 +1,7 @@
 """The weight of the KL in the loss: beta as a function of the training step, and free bits.
 
-Both prevent posterior collapse or set the rate, the KL that codes cost:
-docs/book/09_training.md has both.
+Both prevent posterior collapse or set the rate, the KL that codes cost. docs/book/09_training.md
+has both.
 """
 
 import math

@@ -66,6 +66,7 @@ class Model(Module):
     objective = "loss"  #: what the sum of the terms is called
     noise_dim = 0  #: how many standard normal numbers one draw of z for one example takes
     latent_dim = 0  #: how many numbers a code has; 0: the model has no codes
+    latent_layers = ()  #: if codes have several layers: the dimensions of each, bottom first
     standard_codes = False  #: whether codes have the prior N(0, I)
     wants_labels = False  #: whether the inputs end in labels
     classes = 0  #: of a conditional model, see EncoderDecoder: how many classes its labels name

@@ -6,12 +6,19 @@ A new model takes its own file and one line in MODELS; a new likelihood one line
 from tinyvae.engine.likelihoods import Bernoulli, LearnedGaussian
 from tinyvae.errors import UserError, flag, shown
 from tinyvae.models.autoencoder import Autoencoder
+from tinyvae.models.cvae import CVAE
+from tinyvae.models.hvae import HVAE
 from tinyvae.models.networks import ConvNetworks, MLPNetworks
 from tinyvae.models.options import counts, is_count
 from tinyvae.models.vae import VAE
 from tinyvae.rng import generator
 
-MODELS = {"vae": VAE, "ae": Autoencoder}
+MODELS = {
+    "vae": VAE,
+    "ae": Autoencoder,
+    "cvae": CVAE,
+    "hvae": HVAE,
+}
 NETWORKS = {"conv": ConvNetworks, "mlp": MLPNetworks}
 
 

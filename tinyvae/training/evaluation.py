@@ -32,6 +32,7 @@ def evaluate(model, x, labels=None, *, seed=0, batch_size=200):
         variance_per_dimension  of the codes over the examples, (L,)
         active_units            how many of these variances are above 0.01 (Burda, Grosse and
                                 Salakhutdinov 2016, section 5.2)
+        kl_i, active_units_i    of layer i = 1, 2, ..., if the model has several latent layers
     Raises ValueError for examples outside the model's support, and without labels that it needs.
     """
     n, xp = len(x), array_module(model.theta)
@@ -66,6 +67,11 @@ def evaluate(model, x, labels=None, *, seed=0, batch_size=200):
         variance = np.concatenate(codes).var(axis=0, dtype=np.float64)
         numbers["variance_per_dimension"] = variance.tolist()
         numbers["active_units"] = int((variance > ACTIVE_VARIANCE).sum())
+    start = 0
+    for i, size in enumerate(model.latent_layers, 1):
+        own, start = slice(start, start + size), start + size
+        numbers[f"kl_{i}"] = sum(numbers["kl_per_dimension"][own])
+        numbers[f"active_units_{i}"] = int((variance[own] > ACTIVE_VARIANCE).sum())
     return numbers
 
 

@@ -18,21 +18,23 @@ def embed(model, examples, *labels):
     return in_batches(model, lambda x, *y: model.embed(to_float(x), *y), examples, *labels)
 
 
-def draws(vae, examples, rng):
+def draws(vae, examples, rng, *labels):
     """One draw z ~ q(z|x) for each example, (N, L), by the NumPy generator rng."""
     eps = rng.standard_normal((len(examples), vae.latent_dim), dtype=np.float32)
-    return in_batches(
-        vae, lambda x, eps: reparameterize(*vae.encode(to_float(x)), eps), examples, eps
-    )
+
+    def draw(x, eps, *y):
+        return reparameterize(*vae.encode(to_float(x), *y), eps)
+
+    return in_batches(vae, draw, examples, eps, *labels)
 
 
-def posteriors(vae, examples):
+def posteriors(vae, examples, *labels):
     """mu and logvar of q(z|x) for each example, both (N, L)."""
 
-    def mu_and_logvar(x):
-        return array_module(x).stack(vae.encode(to_float(x)), axis=1)  # (N, 2, L)
+    def mu_and_logvar(x, *y):
+        return array_module(x).stack(vae.encode(to_float(x), *y), axis=1)  # (N, 2, L)
 
-    both = in_batches(vae, mu_and_logvar, examples)
+    both = in_batches(vae, mu_and_logvar, examples, *labels)
     return both[:, 0], both[:, 1]
 
 
@@ -43,16 +45,16 @@ def decode(model, z, *labels):
     return means.reshape(*z.shape[:-1], *means.shape[1:])
 
 
-def log_prob(model, examples, z):
+def log_prob(model, examples, z, *labels):
     """log p(x|z) in nats for each example and its code z (N, L): (N,)."""
 
-    def log_px(x, z):
+    def log_px(x, z, *y):
         n = len(x)
         x, z = (batch_last(array, model.theta) for array in (to_float(x), z))
-        output = model.decoder.forward(z)
+        output = model.decoder.forward(z, *y)
         return model.likelihood.log_prob(as_vectors(x, n), as_vectors(output, n))
 
-    return in_batches(model, log_px, examples, z.astype(np.float32))
+    return in_batches(model, log_px, examples, z.astype(np.float32), *labels)
 
 
 def in_batches(module, function, *arrays):

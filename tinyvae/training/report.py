@@ -14,6 +14,7 @@ BOUND_EXAMPLES = 1000  # the importance-weighted bound decodes this many example
 BOUND_SAMPLES = 100  # this many times
 LABELS = {"kl": "KL"}  # of loss terms; other terms are shown by their names
 SHOWN = 5000  # test examples in the scatter and the histograms
+CLASSES, COLUMNS = 20, 10  # of the samples: rows, if a model has more classes, and images in a row
 
 
 def write_metrics(trainer):
@@ -48,7 +49,7 @@ def loss_lines(trainer, metrics):
     yield model.objective, f"{test['total']:.2f}", note
     if len(model.term_names) > 1:
         for name in model.term_names:
-            yield LABELS.get(name, name), f"{test[name]:.2f}", ""
+            yield LABELS.get(name, name), f"{test[name]:.2f}", _of_layers(model, test, name, ".2f")
     if "importance_weighted" in metrics:
         bound = metrics["importance_weighted"]
         yield (
@@ -64,7 +65,15 @@ def loss_lines(trainer, metrics):
         r2 = [value for value in test["r2_per_column"] if value is not None]
         yield "R^2, mean over the columns", f"{np.mean(r2):.3f}" if r2 else "-", ""
     if "active_units" in test:
-        yield "active units", f"{test['active_units']} of {model.latent_dim}", ""
+        active = f"{test['active_units']} of {model.latent_dim}"
+        yield "active units", active, _of_layers(model, test, "active_units")
+
+
+def _of_layers(model, test, name, form=""):
+    """A note with the numbers of each latent layer, if the model has several."""
+    numbers = [test.get(f"{name}_{i}") for i, _ in enumerate(model.latent_layers, 1)]
+    known = numbers and numbers[0] is not None
+    return f"layers, bottom first: {', '.join(format(n, form) for n in numbers)}" if known else ""
 
 
 def draw_figures(trainer, metrics):
@@ -78,7 +87,8 @@ def draw_figures(trainer, metrics):
     size = f", z = {model.latent_dim}" if model.latent_dim else ""
     named = f"{kind}{size}, {data.name}"
     if trainer.history:
-        plots.loss_curves(trainer.history, folder / "loss.png", f"Learning: {named}")
+        title = f"Learning: {named}"
+        plots.loss_curves(trainer.history, folder / "loss.png", title, model.objective)
     if not model.latent_dim:
         return folder
     rng = generator(trainer.config.seed, "figures")
@@ -111,11 +121,7 @@ def _image_figures(model, data, x, codes, labels, metrics, rng, folder, named):
     plots.reconstructions(
         to_float(x[:20]), decoded, folder / "reconstructions.png", f"Test: {named}"
     )
-    rows = [np.repeat(np.arange(model.classes), model.classes)] * len(labels)
-    samples = to_host(model.sample_means(len(rows[0]) if rows else 100, rng, *rows))
-    codes_from = "z ~ N(0, I)" if model.standard_codes else "z from the prior"
-    title = f"Means of p(x|z) for {codes_from}{', a row for each class' * len(rows)}: {named}"
-    plots.image_grid(samples, folder / "samples.png", title)
+    _samples(model, rng, folder / "samples.png", named)
     pairs = rng.permutation(len(codes))[:16]
     pairs = pairs[: len(pairs) // 2 * 2].reshape(-1, 2)
     if len(pairs):
@@ -135,6 +141,20 @@ def _image_figures(model, data, x, codes, labels, metrics, rng, folder, named):
         where = "".join(f", class {y[0]}" for y in labels)
         title = f"Decoded from a grid of normal quantiles{where}: {named}"
         plots.traversal(images, values, folder / "traversal.png", title, axes)
+
+
+def _samples(model, rng, path, named):
+    """Means for codes from the prior; of a conditional model a row for each class, the same z."""
+    codes_from = "z ~ N(0, I)" if model.standard_codes else "z from the prior"
+    if not model.classes:
+        samples = to_host(model.sample_means(100, rng))
+        plots.image_grid(samples, path, f"Means of p(x|z) for {codes_from}: {named}")
+        return
+    classes = range(min(model.classes, CLASSES))
+    z = np.tile(model.draw_codes(COLUMNS, rng), (len(classes), 1))
+    samples = on_host.decode(model, z, np.repeat(classes, COLUMNS))
+    title = f"Means of p(x|z, y): a row for each class y, a column for each {codes_from}\n{named}"
+    plots.image_grid(samples, path, title, [f"y = {y}" for y in classes])
 
 
 def _table_figures(model, data, x, codes, labels, metrics, rng, folder, named):

@@ -70,6 +70,8 @@ class Trainer:
             )
         if model.wants_labels and data.y_train is None:
             raise UserError(f"the model learns from labels, but {data.name} has none; give labels")
+        if model.classes:
+            data.require_classes(model.classes)
         data.require_range(*model.support)
         self.optimizer = OPTIMIZERS[config.optimizer](model, lr=config.lr)
         examples = min(config.batch_size, len(data.x_train))

@@ -22,9 +22,10 @@ from tinyvae.training.plots.drawing import (
 UNIT = "nats per example"
 
 
-def loss_curves(history, path, title):
+def loss_curves(history, path, title, objective="total"):
     """Draw the total and each loss term over the epochs, training beside test, in nats per example.
 
+    objective: what the total is called.
     history: a non-empty list of rows (dicts) with epoch and, for the total and each term X, train_X
     and test_X. The columns train_X of the first row, without train_mse, are drawn in their order. A
     model with a single term has one panel, because its total is that term.
@@ -44,7 +45,7 @@ def loss_curves(history, path, title):
     if len(terms) == 1:
         panels = {terms[0]: f"loss = {panels[terms[0]]}"}
     else:
-        panels = {"total": "negative ELBO" if "kl" in terms else "total"} | panels
+        panels = {"total": objective} | panels
     wide = min(3, len(panels))  # panels side by side
     rows = -(-len(panels) // wide)
     epoch = column["epoch"]

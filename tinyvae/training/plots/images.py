@@ -37,18 +37,24 @@ def reconstructions(originals, reconstructed, path, title):
         figure.axes[0].set_title(title)
 
 
-def image_grid(images, path, title):
+def image_grid(images, path, title, names=()):
     """Draw images (n, C, H, W), such as samples from the prior, in a grid that is almost square.
 
+    With names, row after row belongs to one of them, n / len(names) images each.
     Raises ValueError for another shape or integers.
     """
     images = _images("images", images, "n")
     columns = int(np.ceil(np.sqrt(len(images))))
+    if names:
+        columns = len(images) // len(names)
+        images = _images("images", images, columns * len(names))
     rows = -(-len(images) // columns)
     cells = _fill(images, rows * columns).reshape(rows, columns, *images.shape[1:])
     with page(path, *_sheet_size(cells)) as figure:
         axes = figure.subplots()
         show(axes, mosaic(cells, GAP))
+        if names:
+            axes.set_yticks(centres(rows, cells.shape[-2], GAP), names)
         axes.set_title(title)
 
 
