@@ -14,6 +14,7 @@ import tinyvae
 from tinyvae.models.registry import MODELS
 
 PAGES = Path(__file__).parent.parent / "docs" / "api"
+DIRECTIVE = r"^\.\. auto(\w+):: tinyvae\.(\S+)(\n   :members:)?$"
 
 # What a docstring says beside its first line, and the names whose docstring says it:
 #   shapes  of the arrays taken or returned       units   nats, for a loss or a part of one
@@ -35,8 +36,8 @@ engine.module | errors | Module.to Module.require_parameters_in
 engine.module | | Parameter.bind
 engine.gaussian | shapes units | kl_to_standard_grad kl_divergence_grad log_density log_density_grad
 engine.gaussian | shapes units source | kl_to_standard kl_divergence
-engine.gaussian | shapes | reparameterize_backward
-engine.gaussian | shapes source | reparameterize
+engine.gaussian | shapes | reparameterize_backward precision_weighted_backward
+engine.gaussian | shapes source | reparameterize precision_weighted
 engine.likelihoods | shapes | Likelihood Likelihood.backward Likelihood.mean Likelihood.sample
 engine.likelihoods | shapes units | Likelihood.log_prob
 engine.likelihoods | source | Bernoulli
@@ -82,6 +83,11 @@ models.vae | | VAE.build
 models.vae | shapes | GaussianEncoder GaussianEncoder.forward GaussianEncoder.backward VAE
 models.vae | shapes | VAE.encode VAE.embed
 models.vae | shapes units source | VAE.terms VAE.log_weights
+models.cvae | | CVAE.build
+models.cvae | shapes | CVAE
+models.hvae | | HVAE.build
+models.hvae | shapes | HVAE HVAE.codes_from HVAE.embed
+models.hvae | shapes units | HVAE.log_weights HVAE.terms
 models.classifier | shapes | Classifier Classifier.metrics Classifier.probabilities
 models.classifier | shapes units | Classifier.terms
 models.networks | shapes | ConvNetworks.trunk ConvNetworks.decoder
@@ -89,7 +95,8 @@ models.networks | shapes errors | ConvNetworks
 models.networks | shapes | MLPNetworks MLPNetworks.trunk MLPNetworks.decoder
 data.dataset | | Dataset.fingerprint Dataset.is_table
 data.dataset | shapes | Dataset.original Dataset.shape
-data.dataset | errors | Dataset.head Dataset.require_range Dataset.standardized
+data.dataset | errors | Dataset.head Dataset.require_classes Dataset.require_range
+data.dataset | errors | Dataset.standardized
 data.dataset | shapes errors | Dataset Dataset.from_arrays
 data.load | errors | load_dataset
 data.files | errors | load_file
@@ -138,7 +145,9 @@ def documented():
     """{name with its module: (object, docstring of the module)} of the directives in docs/api."""
     found = {}
     for page in sorted(PAGES.glob("*.md")):
-        for kind, path in re.findall(r"^\.\. auto(\w+):: tinyvae\.(\S+)$", page.read_text(), re.M):
+        for kind, path, members in re.findall(DIRECTIVE, page.read_text(), re.MULTILINE):
+            if kind == "module" and not members:  # its docstring alone
+                continue
             module, _, one = (path, "", "") if kind == "module" else path.rpartition(".")
             values = vars(importlib.import_module(f"tinyvae.{module}"))
             for name in [one] if one else public(values):
@@ -181,7 +190,7 @@ def raised(value):
         return set().union(*(raised(maker) for maker in makers if maker))
     try:
         tree = ast.parse(dedent(inspect.getsource(function_of(value))))
-    except OSError:  # the __init__ of a dataclass
+    except (OSError, TypeError):  # made by Python, such as the __init__ of a dataclass
         return set()
     raises = [node.exc for node in ast.walk(tree) if isinstance(node, ast.Raise) and node.exc]
     names = {ast.unparse(getattr(exception, "func", exception)) for exception in raises}
