@@ -1,7 +1,8 @@
 """Links to code lead to pages of the site that show this code, with a number at each line.
 
-On GitHub such a link opens the file. Here code/tinyvae/engine/layers.py.html shows it, and the page
-of a folder lists what is in it. The title of a quotation leads to the quoted lines.
+On GitHub such a link opens the file. Here code/tinyvae/engine/layers.py.html shows it. If the text
+of the link is a name that is defined in the file, the link leads to its line. The title of a
+quotation leads to the quoted lines, and the page of a folder lists what is in it.
 """
 
 import ast
@@ -30,20 +31,25 @@ def uri(app, docname, path, line=None):
 def follow_links(app, doctree):
     docname = app.env.docname
     folder = Path(app.env.doc2path(docname)).parent
-    for node in [*doctree.findall(addnodes.download_reference), *missing(doctree)]:
-        path = (folder / node["reftarget"]).resolve()
-        if (path / "README.md").is_file() and path.is_relative_to(app.srcdir):
-            node["refdomain"] = "doc"
-            node["reftarget"] = (path / "README").relative_to(app.srcdir).as_posix()
+    for node in [*doctree.findall(addnodes.download_reference), *not_to_a_page(app, doctree)]:
+        path = folder / node["reftarget"]
+        if node["refdomain"] == "doc":
+            path = Path(app.srcdir, node["reftarget"] + ".md")
+        path = path.resolve()
+        front = app.env.path2doc(path / "README.md")
+        if front in app.env.found_docs:  # a folder of pages
+            node.attributes |= {"refdomain": "doc", "reftarget": front, "reftargetid": None}
         elif path.exists() and path.is_relative_to(ROOT):
-            to = uri(app, docname, path)
+            named = definition(path, node.astext())
+            to = uri(app, docname, path, named and named.lineno)
             node.replace_self(nodes.reference("", "", *node.children, refuri=to, internal=True))
 
 
-def missing(doctree):
-    """Links that lead neither to a page nor to a file, but perhaps to a folder."""
+def not_to_a_page(app, doctree):
+    """Links that lead to a folder, or to a Markdown file that is not in docs/."""
     for node in doctree.findall(addnodes.pending_xref):
-        if node["reftype"] == "myst" and node["refdomain"] is None:
+        to_page = node["refdomain"] == "doc" and node["reftarget"] in app.env.found_docs
+        if node["reftype"] == "myst" and not to_page:
             yield node
 
 
@@ -60,15 +66,22 @@ def title_quotations(app, doctree):
 
 def line_of(code, path, name):
     """The line in the file at which the quotation from the function `name` begins."""
-    source = path.read_text("utf-8")
-    node = ast.parse(source)
-    for part in name.split("."):
-        node = next(child for child in node.body if getattr(child, "name", None) == part)
-    lines, quoted = ([a.strip() for a in text.splitlines()] for text in (source, code))
+    node = definition(path, name)
+    texts = path.read_text("utf-8"), code
+    lines, quoted = ([line.strip() for line in text.splitlines()] for text in texts)
     for first in range(node.lineno - 1, node.end_lineno):
         if lines[first : first + len(quoted)] == quoted:
             return first + 1
     return node.lineno
+
+
+def definition(path, name):
+    """The function, class or method of this name in a file; None if there is none."""
+    node = ast.parse(path.read_text("utf-8")) if path.suffix == ".py" else None
+    for part in name.split("."):
+        children = getattr(node, "body", ())
+        node = next((child for child in children if getattr(child, "name", None) == part), None)
+    return node
 
 
 def title_documented(app, doctree):
