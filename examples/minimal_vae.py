@@ -30,7 +30,7 @@ def decode(p, z):  # p: all weights W and biases b by name, z: (N, 20) for N ima
 
 
 def loss_and_gradients(p, x, eps):  # x: (N, 784), eps: (N, 20)
-    """The negative ELBO (evidence lower bound, docs/elbo.md) in nats per image; its gradients."""
+    """The negative ELBO (evidence lower bound, docs/book/03) in nats per image; its gradients."""
     N = len(x)
     h_enc = np.maximum(0, x @ p["W_enc"] + p["b_enc"])  # (N, 400), the first layer of the encoder
     mu = h_enc @ p["W_mu"] + p["b_mu"]  # (N, 20)

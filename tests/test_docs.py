@@ -9,9 +9,10 @@ from textwrap import dedent
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PAGES = [*sorted(ROOT.glob("docs/**/*.md")), *ROOT.glob("README.md")]
+PAGES = [*sorted(ROOT.glob("docs/**/*.md")), *sorted(ROOT.glob("*.md"))]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 QUOTED_FROM = re.compile(r"# (\S+\.py), ([\w.]+)\n")  # the first line of a quotation
+NAMED = re.compile(r"\[`([A-Za-z_][\w.]*)`\]\((\S+\.py)\)")  # [`name`](where it is defined)
 LINK = re.compile(r"""(?:\]\(|src=")(?!\w+:|#)([^)#"\s]+)""")
 FORMULA = re.compile(r"\$\$(.+?)\$\$|\$(.+?)\$", re.DOTALL)
 # Escapes, emphasis, strikethrough, tags and lists: GitHub reads Markdown before it reads LaTeX.
@@ -59,6 +60,12 @@ def test_calculations_give_what_the_page_says(page):
 def test_relative_links_lead_to_files(page):
     for link in LINK.findall(FENCE.sub("", page.read_text("utf-8"))):
         assert (page.parent / link).exists(), f"{page.name}: {link}"
+
+
+@every_page
+def test_names_that_link_to_a_file_are_defined_there(page):
+    for name, file in NAMED.findall(page.read_text("utf-8")):
+        assert source_of(page.parent / file, name), f"{page.name}: {name}"
 
 
 @every_page

@@ -1,13 +1,17 @@
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import test_layers
+import test_likelihoods
 
 import tinyvae
 from tinyvae import Conv2d, Linear, ReLU, Sigmoid, Tanh, gradcheck, make_model
 from tinyvae.engine import differences, gaussian
+from tinyvae.engine.likelihoods import Likelihood
 from tinyvae.engine.module import Layer
 from tinyvae.models.base import Model
 
@@ -170,6 +174,35 @@ def test_the_command_checks_everything_and_passes():
     } - {"GaussianEncoder"}  # a part of the VAE
     assert {Layer, Model} <= {base for one in public if isinstance(one, type) for base in one.mro()}
     assert with_gradients <= {row.split()[0] for row in rows}
+
+
+def exported(base):
+    """The names in tinyvae.__all__ of the classes that derive from this class."""
+    public = {name: getattr(tinyvae, name) for name in tinyvae.__all__}
+    return [name for name, one in public.items() if isinstance(one, type) and issubclass(one, base)]
+
+
+@pytest.mark.parametrize("name", exported(Layer) + exported(Likelihood))
+def test_what_is_exported_has_a_derivation_under_its_name(name):
+    """In a heading, in bold type, or as the title of a quotation: there a reader finds it."""
+    book = Path(__file__).parents[1] / "docs" / "book"
+    text = "".join((book / f"08_{page}.md").read_text() for page in ("gradients", "convolution"))
+    places = re.findall(r"^#.*$|\*\*.+?\*\*", text, re.MULTILINE)
+    found = [place for place in places if re.search(rf"\b{name}\b", place, re.IGNORECASE)]
+    assert found, f"derive {name} in docs/book/08_gradients.md"
+
+
+@pytest.mark.parametrize("name", exported(Layer))
+def test_every_exported_layer_has_a_case_in_test_layers(name):
+    assert name in test_layers.CASES
+    make, _, _ = test_layers.CASES[name]
+    assert type(make(np.random.default_rng(0))) is getattr(tinyvae, name)
+
+
+@pytest.mark.parametrize("name", exported(Likelihood))
+def test_every_exported_likelihood_has_a_case_in_test_likelihoods(name):
+    assert name in test_likelihoods.LIKELIHOODS
+    assert type(test_likelihoods.LIKELIHOODS[name]()) is getattr(tinyvae, name)
 
 
 def test_the_command_fails_where_something_is_wrong(monkeypatch, capsys):

@@ -178,6 +178,7 @@ def _model_rows(rng):
 
 
 def main():
+    """Print the table; return 1 if an error is not below TOLERANCE, else 0."""
     errors = []
     for name, error in table():
         errors.append(error)

@@ -31,14 +31,14 @@ class Dataset:
     """
 
     name: str
-    x_train: np.ndarray  # uint8 or float32
-    y_train: np.ndarray | None  # int64, not negative
+    x_train: np.ndarray  #: uint8 or float32
+    y_train: np.ndarray | None  #: int64, not negative
     x_test: np.ndarray
     y_test: np.ndarray | None
-    columns: tuple | None = None  # the D names of a table's columns
-    mean: np.ndarray | None = None  # (D,) float64: `standardized` has subtracted it,
-    std: np.ndarray | None = None  # then divided by std
-    source: str | None = None  # what load_dataset was given, so that a resumed run finds the data
+    columns: tuple | None = None  #: the D names of a table's columns
+    mean: np.ndarray | None = None  #: (D,) float64: what `standardized` has subtracted
+    std: np.ndarray | None = None  #: (D,) float64: what it has then divided by
+    source: str | None = None  #: what load_dataset was given, so that a resumed run finds the data
 
     def __post_init__(self):
         for part in ("x_train", "x_test"):

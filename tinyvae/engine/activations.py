@@ -68,7 +68,7 @@ def _relu_backward(dy, y, dx):
 
 @fused
 def sigmoid(x):
-    """1 / (1 + exp(-x)), accurate for large |x|, because only exp(-|x|) is ever computed."""
+    """1 / (1 + exp(-x)), elementwise; accurate for large |x|, as only exp(-|x|) is computed."""
     xp = array_module(x)
     # = exp(x) / (1 + exp(x)) where x < 0, and 1 / (1 + exp(-x)) elsewhere
     return xp.exp(xp.clip(x, -math.inf, 0)) / (1 + xp.exp(-xp.abs(x)))

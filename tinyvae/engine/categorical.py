@@ -39,7 +39,7 @@ def cross_entropy(logits, labels):
 
 
 def cross_entropy_grad(logits, labels):
-    """Its gradient dlogits, (K, ...). Bishop 2006, eq. 4.109."""
+    """The gradient of cross_entropy: dlogits, (K, ...). Bishop 2006, eq. 4.109."""
     # -log p = log(sum of exp(logits)) - logit of the label, and the first has the gradient softmax
     softmax = array_module(logits).exp(log_softmax(logits))
     return softmax - _one_hot_like(logits, labels)

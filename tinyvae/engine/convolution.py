@@ -3,8 +3,8 @@
 `patches` copies the pixels under the kernel, for each position of the kernel, into one column of a
 matrix P. It is linear in the image. `patches_adjoint` is its transpose: it adds each entry of P to
 the pixel that the entry was copied from. A convolution is the matrix product W @ P, a transposed
-convolution is `patches_adjoint(W.T @ x)`. See layers.py, and
-docs/book/08_convolution.md for derivations.
+convolution is `patches_adjoint(W.T @ x)`: see layers.py. docs/book/08_convolution.md has the
+derivations.
 
 Shapes: images (C, H, W, N); a kernel of Kh x Kw pixels, which has Ho x Wo positions on the image. A
 tap is one of the Kh Kw places in the kernel.
@@ -20,7 +20,10 @@ from tinyvae.engine.backend import array_module, matmul, on_gpu
 
 
 def output_size(size, kernel, stride, padding):
-    """How many positions a kernel has along one axis of an image: Ho from H."""
+    """How many positions a kernel has along one axis of an image: Ho from H.
+
+    Dumoulin and Visin 2016, relationship 6.
+    """
     return (size + 2 * padding - kernel) // stride + 1
 
 

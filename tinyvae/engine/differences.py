@@ -18,7 +18,8 @@ def relative_error(a, b):
 def numerical_gradient(f, x, step=1e-5):
     """The gradient of the scalar f() with respect to the float64 array x, which f reads.
 
-    Central differences: each element in turn is changed by +step and -step, then restored.
+    Central differences: each element in turn is changed by +step and -step, then restored. The
+    result has the shape of x. Nocedal and Wright 2006, section 8.1.
     """
     gradient = np.empty_like(x)
     for index in np.ndindex(x.shape):

@@ -6,7 +6,7 @@ and returns dx = dLoss/dx, so it has the chain rule in it.
 
 All functions work elementwise on arrays that broadcast. One element is one dimension of a Gaussian;
 the value of an example is the sum over its dimensions. `logvar` is always log sigma^2. Units are
-nats. docs/elbo.md derives the formulas.
+nats. docs/book/06_gaussian_kl.md and docs/book/07_reparameterization.md derive the formulas.
 """
 
 import math

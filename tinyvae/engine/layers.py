@@ -21,7 +21,8 @@ from tinyvae.engine.module import Layer, Parameter
 class Linear(Layer):
     """y = W x + b: x (in, N) -> y (out, N), with a weight (out, in) and a bias (out,).
 
-    needs_input_grad=False, for a first layer, whose input is data: backward returns None.
+    needs_input_grad=False, for a first layer, whose input is data: backward returns None. Raises
+    ValueError for sizes that are no integers of at least 1.
     """
 
     def __init__(self, in_features, out_features, *, rng, needs_input_grad=True):
@@ -82,7 +83,8 @@ class Conv2d(Layer):
     """Cross-correlation of x (in_channels, H, W, N) with a weight (out, in, Kh, Kw).
 
     y is (out_channels, Ho, Wo, N) with Ho = (H + 2 padding - Kh) // stride + 1. kernel_size,
-    stride and padding are integers or pairs (height, width). needs_input_grad as in Linear.
+    stride and padding are integers or pairs (height, width). needs_input_grad as in Linear. Raises
+    ValueError for other sizes. Dumoulin and Visin 2016, section 2.4.
     """
 
     def __init__(
@@ -136,7 +138,8 @@ class ConvTranspose2d(Layer):
 
     y is (out_channels, Ho, Wo, N) with Ho = (H - 1) stride - 2 padding + Kh + output_padding.
     With a stride of 2 or more, Conv2d maps images of several sizes to the same size.
-    output_padding, smaller than the stride, chooses one of these sizes for y.
+    output_padding, smaller than the stride, chooses one of these sizes for y. Raises ValueError for
+    other sizes. Dumoulin and Visin 2016, section 4.
     """
 
     def __init__(

@@ -14,27 +14,40 @@ from tinyvae.engine.module import Module, Parameter
 
 
 class Likelihood(Module):
-    """What a model asks of p(x|z). A likelihood of your own derives from this class and has
+    """What a model asks of p(x|z). A likelihood of your own derives from this class.
 
-    support                         (low, high): the range of the values that x may take
-    log_prob(x, output)             log p(x|z), summed over D, in nats per example
-    backward(dlog_prob, x, output)  doutput; sets the gradients of the likelihood's parameters
-    mean(output)                    the mean of p(x|z)
-    sample(output, rng)             a draw from p(x|z), by the NumPy generator rng
-
-    output, doutput, mean and sample: (D, ...), first the D dimensions of an example, then the
-    batch. x: the same, or (D, 1, N) where output is (D, S, N) for S draws of z. log_prob: (...).
-    dlog_prob, which is dLoss/dlog_prob: (...), or one number for all examples.
+    output, the decoder's output: (D, ...), first the D dimensions of an example, then the batch. x:
+    the same, or (D, 1, N) where output is (D, S, N) for S draws of z.
     """
 
-    support = (-math.inf, math.inf)
+    support = (-math.inf, math.inf)  #: (low, high): the range of the values that x may take
+
+    def log_prob(self, x, output):
+        """log p(x|z), summed over D: (...), in nats per example."""
+        raise NotImplementedError
+
+    def backward(self, dlog_prob, x, output):
+        """doutput, of output's shape; sets the gradients of the likelihood's parameters.
+
+        dlog_prob, which is dLoss/dlog_prob: (...), or one number for all examples.
+        """
+        raise NotImplementedError
+
+    def mean(self, output):
+        """The mean of p(x|z), (D, ...)."""
+        raise NotImplementedError
+
+    def sample(self, output, rng):
+        """A draw from p(x|z), (D, ...), by the NumPy generator rng."""
+        raise NotImplementedError
 
 
 class Bernoulli(Likelihood):
     """Each pixel is 1 with probability sigmoid(logit); the decoder's output is the logits.
 
     Stable for every logit. For grey levels x in [0, 1] this is not a log-density but the
-    cross-entropy that is customary for MNIST; `--binarize` makes the pixels 0 or 1.
+    cross-entropy that is customary for MNIST; `--binarize` makes the pixels 0 or 1. Kingma and
+    Welling 2014, appendix C.1.
     """
 
     support = (0, 1)
@@ -68,7 +81,10 @@ def _bernoulli_backward(x, logits, dlog_prob):
 
 
 class Gaussian(Likelihood):
-    """Each dimension is N(mean, sigma^2) with a fixed sigma^2; the decoder's output is the mean."""
+    """Each dimension is N(mean, sigma^2) with a fixed sigma^2; the decoder's output is the mean.
+
+    Raises ValueError unless sigma2 is positive and finite. Kingma and Welling 2014, appendix C.2.
+    """
 
     def __init__(self, sigma2=1.0):
         if not 0 < sigma2 < math.inf:
@@ -99,7 +115,7 @@ class LearnedGaussian(Gaussian):
 
     At the optimum sigma^2 is the mean squared error of the mean (Rybkin, Daniilidis and Levine
     2021). It starts at `sigma2`. The default, 0.1, is about the mean squared error of a black
-    image on MNIST.
+    image on MNIST. Raises ValueError as Gaussian does and, in use, for a size of neither 1 nor D.
     """
 
     def __init__(self, sigma2=0.1, size=1):

@@ -29,7 +29,8 @@ def _written_in_place(name):
         if new is not array:  # `theta -= change` has already written into it
             array[...] = new
 
-    return property(attrgetter(name), write)
+    about = "The array itself; assigning writes into it, and raises ValueError for another shape."
+    return property(attrgetter(name), write, doc=about)
 
 
 class Parameter:
@@ -237,9 +238,19 @@ class Layer(Module):
     """y = layer.forward(x), then once dx = layer.backward(dy), with dy = dLoss/dy."""
 
     def forward(self, x):
+        """x (..., N) -> y (..., N); keeps what backward needs.
+
+        Raises ValueError for an x of a shape that does not fit the layer, and TypeError for another
+        dtype than that of the weights.
+        """
         raise NotImplementedError
 
     def backward(self, dy):
+        """dy, of y's shape -> dx, of x's shape; sets the gradients of the layer's parameters.
+
+        Raises ValueError for a dy of another shape, and RuntimeError unless forward was called
+        before, once for every backward.
+        """
         raise NotImplementedError
 
     def _consume(self, name):

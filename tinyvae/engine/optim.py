@@ -14,6 +14,8 @@ class Optimizer:
     """What SGD and Adam share: the model, the learning rate, and `state`, all there is to save.
 
     A model, or a single layer, whose parameters are not gathered yet is gathered (`model.to()`).
+    Raises ValueError unless the numbers of the method are in their ranges: lr above 0, momentum and
+    betas in [0, 1), eps above 0.
     """
 
     def __init__(self, model, lr):
@@ -55,7 +57,7 @@ class Optimizer:
 
 
 class SGD(Optimizer):
-    """Gradient descent with momentum: v = momentum v + grad, theta -= lr v."""
+    """Gradient descent with momentum: v = momentum v + grad, theta -= lr v. Polyak 1964."""
 
     def __init__(self, model, lr, momentum=0.0):
         super().__init__(model, lr)
@@ -127,7 +129,8 @@ def _require(name, value, valid, expected):
 def clip_grad_norm(model, max_norm):
     """Scale the gradient down to Euclidean length max_norm if it is longer; return its length.
 
-    It is the gradient of the trained parameters; what other parameters have as `grad` stays.
+    It is the gradient of the trained parameters; what other parameters have as `grad` stays. The
+    length is a scalar on the model's device. Pascanu, Mikolov and Bengio 2013, algorithm 1.
     """
     xp, grad = array_module(model.grad), model.grad[: model.trained_size]
     norm = xp.sqrt((grad * grad).sum())

@@ -1,6 +1,7 @@
 """The weight of the KL in the loss: beta as a function of the training step, and free bits.
 
-Both prevent posterior collapse or set the rate, the KL that codes cost: see docs/elbo.md.
+Both prevent posterior collapse or set the rate, the KL that codes cost. docs/book/09_training.md
+has both.
 """
 
 import math
@@ -16,13 +17,20 @@ def require_weight(**weights):
 
 
 def constant(beta):
-    """Always beta. Higgins et al. 2017 (beta-VAE); beta = 1 is the ELBO."""
+    """Always beta. Higgins et al. 2017 (beta-VAE); beta = 1 is the ELBO.
+
+    Returns a function of the step, as the next two do. They raise ValueError for a beta that is
+    negative or not finite.
+    """
     require_weight(beta=beta)
     return lambda step: beta
 
 
 def linear_annealing(beta, steps):
-    """Rises linearly from 0 at step 0 to beta at `steps`. Bowman et al. 2016, section 3."""
+    """Rises linearly from 0 at step 0 to beta at `steps`. Bowman et al. 2016, section 3.
+
+    Raises ValueError for steps that are not positive.
+    """
     require_weight(beta=beta)
     if not steps > 0:
         raise ValueError(f"steps must be positive, got {steps}")
@@ -32,7 +40,7 @@ def linear_annealing(beta, steps):
 def cyclical_annealing(beta, period, ramp=0.5):
     """In each period: rises from 0 to beta in the first fraction `ramp`, then stays at beta.
 
-    Fu et al. 2019, eq. 6.
+    Fu et al. 2019, eq. 6. Raises ValueError unless period is positive and ramp in (0, 1].
     """
     require_weight(beta=beta)
     if not (period > 0 and 0 < ramp <= 1):

@@ -33,7 +33,7 @@ class Autoencoder(EncoderDecoder):
         return self.encode(x)
 
     def terms(self, x):
-        """reconstruction: the mean of -log p(x | z = encoder(x)) over examples x (N, ...)."""
+        """reconstruction: the mean of -log p(x | z = encoder(x)) over x (N, ...), in nats."""
         x = self._to_engine(x)
         output = self._decode(self._encode(x))
         require_same_size(output, x)

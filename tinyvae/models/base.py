@@ -18,7 +18,7 @@ from tinyvae.models.layout import batch_first, batch_last, require_floats
 class Loss:
     """The loss terms of a batch and their weights. `loss.kl` is short for `loss.terms["kl"]`."""
 
-    terms: dict  # name: mean over the batch in nats per example; a scalar, but (L,) for "kl"
+    terms: dict  #: name: mean over the batch in nats per example; a scalar, but (L,) for "kl"
     beta: float = 1.0
     free_bits: float = 0.0
 
@@ -30,7 +30,7 @@ class Loss:
 
     @property
     def total(self):
-        """What training minimises, a scalar: beta weighs the KL, all other terms count once."""
+        """What training minimises, a scalar in nats: beta weighs the KL, other terms count once."""
         total = sum(term for name, term in self.terms.items() if name != "kl")
         if "kl" in self.terms:
             total = total + self.beta * schedules.free_bits(self.kl, self.free_bits)
@@ -61,23 +61,23 @@ class Model(Module):
     A subclass calls `super().__init__()` last: it gathers the parameters that are there by then.
     """
 
-    shape = None  # of an example; None: whatever the layers take
-    term_names = ()  # of the loss terms; they become the columns of history.csv
-    objective = "loss"  # what the sum of the terms is called
-    noise_dim = 0  # how many standard normal numbers one draw of z for one example takes
-    latent_dim = 0  # how many numbers a code has; 0: the model has no codes
-    latent_layers = ()  # if codes have several layers: the dimensions of each, bottom first
-    standard_codes = False  # whether codes have the prior N(0, I)
-    wants_labels = False
-    classes = 0  # of a conditional model, see EncoderDecoder: how many classes its labels name
-    support = (-math.inf, math.inf)  # the values that an example may hold
-    reconstruct = None  # a model that turns x into codes and back has it, see EncoderDecoder
-    sample_means = None  # a model that draws from a prior has it, see EncoderDecoder
-    log_weights = None  # a model that bounds log p(x) has this method, see VAE.log_weights
-    weights_per_draw = 1  # how many weights of an example log_weights gives for one draw of noise
-    settings = None  # the arguments of make_model, as JSON holds them, if it built this model
-    options = {}  # {name: Option}: what this kind of model takes beyond the arguments of all models
-    networks = ("conv", "mlp")  # the names of the networks that it can be built of
+    shape = None  #: of an example; None: whatever the layers take
+    term_names = ()  #: of the loss terms; they become the columns of history.csv
+    objective = "loss"  #: what the sum of the terms is called
+    noise_dim = 0  #: how many standard normal numbers one draw of z for one example takes
+    latent_dim = 0  #: how many numbers a code has; 0: the model has no codes
+    latent_layers = ()  #: if codes have several layers: the dimensions of each, bottom first
+    standard_codes = False  #: whether codes have the prior N(0, I)
+    wants_labels = False  #: whether the inputs end in labels
+    classes = 0  #: of a conditional model, see EncoderDecoder: how many classes its labels name
+    support = (-math.inf, math.inf)  #: the values that an example may hold
+    reconstruct = None  #: a model that turns x into codes and back has it, see EncoderDecoder
+    sample_means = None  #: a model that draws from a prior has it, see EncoderDecoder
+    log_weights = None  #: a model that bounds log p(x) has this method, see VAE.log_weights
+    weights_per_draw = 1  #: weights of an example that log_weights gives for one draw of noise
+    settings = None  #: the arguments of make_model, as JSON holds them, if it built this model
+    options = {}  #: {name: Option}: what this kind of model takes beyond what all models take
+    networks = ("conv", "mlp")  #: the names of the networks that it can be built of
 
     def __init__(self):
         self._saved = None  # what `terms` keeps for `terms_backward`
@@ -135,7 +135,10 @@ class Model(Module):
         return loss
 
     def backward(self):
-        """Set `grad` to the gradient of the last loss with respect to all parameters."""
+        """Set `grad` to the gradient of the last loss with respect to all parameters.
+
+        Raises RuntimeError unless `loss` was called just before, once for every `backward`.
+        """
         dterms, self._dterms = self._dterms, None
         if dterms is None:
             self._saved = None  # `terms` was called since the last loss
@@ -202,6 +205,7 @@ class EncoderDecoder(Model):
 
     @property
     def support(self):
+        """(low, high): the values that an example may hold; the likelihood's."""
         return self.likelihood.support
 
     def metrics(self, x, *labels):
@@ -227,11 +231,11 @@ class EncoderDecoder(Model):
         return self.decode(self.embed(x, *labels), *labels)
 
     def sample(self, n, rng, *labels):
-        """n draws x ~ p(x|z) with codes z from the prior, by the NumPy generator rng."""
+        """n draws x ~ p(x|z), (n, ...), with codes z from the prior, by the NumPy generator rng."""
         return self.draw(self.draw_codes(n, rng), rng, *labels)
 
     def sample_means(self, n, rng, *labels):
-        """The means of p(x|z) for n codes from the prior: the usual pictures, without noise."""
+        """The means of p(x|z), (n, ...), for n codes from the prior: pictures without noise."""
         return self.decode(self.draw_codes(n, rng), *labels)
 
     def draw_codes(self, n, rng):

@@ -27,7 +27,7 @@ class Classifier(Model):
         return self.network.forward(self._to_engine(x))
 
     def terms(self, x, labels):
-        """cross_entropy: its mean over examples x (N, ...) with labels (N,) from 0 to K - 1."""
+        """cross_entropy: its mean in nats over x (N, ...) with labels (N,) from 0 to K - 1."""
         logits, labels = self._logits(x), array_module(self.theta).asarray(labels)
         self._saved = logits, labels
         return {"cross_entropy": cross_entropy(logits, labels).mean(dtype=np.float64)}

@@ -68,7 +68,7 @@ class HVAE(EncoderDecoder):
         return x, layers, output, log_px  # log_px (S, N)
 
     def terms(self, x, eps):
-        """For x (N, ...) and eps (S, N, L); kl (L,): the part of each dimension, z_1 first."""
+        """For x (N, ...) and eps (S, N, L), in nats; kl (L,): each dimension's part, z_1 first."""
         x, layers, output, log_px = self._forward(x, eps)
         self._saved = x, layers, output
         kl = [part.mean(axis=(1, 2), dtype=np.float64) for part in self.encoder.kl(layers)]
@@ -90,7 +90,7 @@ class HVAE(EncoderDecoder):
         self.encoder.backward(dz, self._by_layer(dkl), layers, self.priors)
 
     def log_weights(self, x, eps):
-        """log p(x, z) - log q(z|x), (S, N), for x (N, ...) and eps (S, N, L); see VAE."""
+        """log p(x, z) - log q(z|x) in nats, (S, N), for x (N, ...) and eps (S, N, L); see VAE."""
         _, layers, _, log_w = self._forward(x, eps)
         for one in layers:
             log_w = log_w + (log_density(one.z, *one.p) - log_density(one.z, *one.q)).sum(axis=0)

@@ -22,7 +22,8 @@ class ConvNetworks:
 
     Each convolution halves the height and the width, rounded up. Each transposed convolution of the
     decoder doubles them; its output_padding is chosen so that odd sizes come back exactly. Larger
-    images have larger linear layers: most weights are in them. `hidden` is for MLPNetworks.
+    images have larger linear layers: most weights are in them. `hidden` is for MLPNetworks. Raises
+    UserError for other shapes.
     """
 
     features = CONV_FEATURES

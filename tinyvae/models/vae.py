@@ -1,8 +1,8 @@
 """The variational autoencoder: loss and gradient, written out branch by branch.
 
 The encoder gives the posterior q(z|x) = N(mu, sigma^2), the decoder gives p(x|z), and the prior is
-N(0, I). The loss is the negative ELBO, Kingma and Welling 2014, eq. 3 and 7. docs/elbo.md derives
-the ELBO in two ways.
+N(0, I). The loss is the negative ELBO, Kingma and Welling 2014, eq. 3 and 7. It is derived in
+docs/book/03_kl_and_elbo.md and, in a second way, in docs/book/04_tightness.md.
 """
 
 import numpy as np
@@ -33,10 +33,12 @@ class GaussianEncoder(Module):
         self.logvar = Linear(features, latent_dim, rng=rng)
 
     def forward(self, x):
+        """x (..., N) -> mu and logvar of q(z|x), each (latent_dim, N)."""
         h = self.trunk.forward(x)  # (features, N)
         return self.mu.forward(h), self.logvar.forward(h)
 
     def backward(self, dmu, dlogvar):
+        """dmu and dlogvar, each (latent_dim, N) -> what the trunk's backward returns."""
         # h feeds both heads, so their gradients add up
         dh = self.mu.backward(dmu) + self.logvar.backward(dlogvar)  # (features, N)
         return self.trunk.backward(dh)
@@ -90,7 +92,8 @@ class VAE(EncoderDecoder):
         """The two terms of the negative ELBO, for x (N, ...) and noise eps (S, N, L).
 
         reconstruction: the mean of -log p(x|z) over the batch and the S samples of z. kl (L,): the
-        mean over the batch of the KL of each latent dimension.
+        mean over the batch of the KL of each latent dimension. Both in nats per example. Kingma and
+        Welling 2014, eq. 7.
         """
         x, mu, logvar, eps, _, output, log_px = self._forward(x, eps, *labels)
         self._saved = x, mu, logvar, eps, output
@@ -123,7 +126,7 @@ class VAE(EncoderDecoder):
         self.encoder.backward(dmu, dlogvar)
 
     def log_weights(self, x, eps, *labels):
-        """log p(x, z) - log q(z|x), (S, N), for x (N, ...) and noise eps (S, N, L).
+        """log p(x, z) - log q(z|x) in nats, (S, N), for x (N, ...) and noise eps (S, N, L).
 
         Each is an unbiased estimate of the ELBO. The log of the mean of their exponentials over S
         estimates the importance-weighted bound: Burda, Grosse and Salakhutdinov 2016, eq. 8.

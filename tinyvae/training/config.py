@@ -20,19 +20,19 @@ FOR_A_KL, FOR_NOISE = ("beta", "kl_anneal", "free_bits"), ("samples",)
 
 @dataclass(frozen=True)
 class Config:
-    """Raises UserError, naming the setting, for a value that makes no sense."""
+    """The settings of a run. Raises UserError, naming the setting, for one that makes no sense."""
 
     epochs: int = 20
-    batch_size: int = 128
-    lr: float = 1e-3
-    optimizer: str = "adam"
-    beta: float = 1.0
-    kl_anneal: float = 0.0  # epochs until beta is reached; 0: from the first step
-    free_bits: float = 0.0  # nats per latent dimension
-    samples: int = 1  # Monte-Carlo samples of z per example
-    binarize: str = "none"
-    threads: int = 0  # with NumPy; 0: one for each core
-    seed: int = 0
+    batch_size: int = 128  #: examples of one step
+    lr: float = 1e-3  #: the optimizer's learning rate
+    optimizer: str = "adam"  #: "adam" or "sgd"
+    beta: float = 1.0  #: the weight of the KL
+    kl_anneal: float = 0.0  #: epochs until beta is reached; 0: from the first step
+    free_bits: float = 0.0  #: nats per latent dimension
+    samples: int = 1  #: Monte-Carlo samples of z per example
+    binarize: str = "none"  #: "none", "threshold" or "dynamic", see tinyvae.data.binarize
+    threads: int = 0  #: with NumPy; 0: one for each core
+    seed: int = 0  #: of noise and order of the examples; make_model has one for weights
 
     def __post_init__(self):
         for field in fields(self):

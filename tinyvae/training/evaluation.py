@@ -35,8 +35,10 @@ def evaluate(model, x, labels=None, *, seed=0, batch_size=200):
         mse                     squared error of the mean reconstructions, per pixel or column
         r2_per_column           for vectors (N, D): their coefficient of determination, (D,)
         variance_per_dimension  of the codes over the examples, (L,)
-        active_units            how many of these variances are above 0.01
+        active_units            how many of these variances are above 0.01 (Burda, Grosse and
+                                Salakhutdinov 2016, section 5.2)
         kl_i, active_units_i    of layer i = 1, 2, ..., if the model has several latent layers
+    Raises ValueError for examples outside the model's support, and without labels that it needs.
     """
     n, xp = len(x), array_module(model.theta)
     _require_labels(model, labels)
@@ -98,7 +100,8 @@ def importance_weighted_bound(model, x, samples, labels=None, *, seed=0, batch_s
 
     The log of the mean of p(x, z) / q(z|x) over z ~ q(z|x). Its expectation is the ELBO for one
     sample, rises with the number of samples, and tends to log p(x). Burda, Grosse and Salakhutdinov
-    2016, eq. 8. model: one with `log_weights`; x (N, ...): as a Dataset holds it.
+    2016, eq. 8. model: one with `log_weights`; x (N, ...): as a Dataset holds it. In nats. Raises
+    ValueError as `evaluate` does.
     """
     n, rng, xp = len(x), generator(seed, "importance samples"), array_module(model.theta)
     _require_labels(model, labels)

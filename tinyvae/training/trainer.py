@@ -98,6 +98,7 @@ class Trainer:
 
     @property
     def finished(self):
+        """Whether all epochs of the config are done."""
         return self.step >= self.config.epochs * self.steps_per_epoch
 
     def fit(self, epochs=None):
