@@ -73,16 +73,20 @@ class ConvNetworks:
 
 
 class MLPNetworks:
-    """Fully connected networks for examples of any shape; hidden: the widths of the layers."""
+    """Fully connected networks for examples of any shape; hidden: the widths of the layers.
 
-    def __init__(self, shape, hidden, rng):
+    activation: the class of the layer behind each hidden one, such as Tanh; None: ReLU in place.
+    """
+
+    def __init__(self, shape, hidden, rng, activation=None):
         self.shape, self.hidden, self.rng = shape, hidden, rng
+        self.activation = activation or (lambda: ReLU(inplace=True))
         self.size, self.features = math.prod(shape), hidden[-1]
 
     def trunk(self):
         """(..., N) -> (D, N) -> (hidden[0], N) -> ... -> (hidden[-1], N)."""
         first = Linear(self.size, self.hidden[0], rng=self.rng, needs_input_grad=False)
-        return Sequential(Flatten(), first, ReLU(inplace=True), *self._dense(self.hidden))
+        return Sequential(Flatten(), first, self.activation(), *self._dense(self.hidden))
 
     def decoder(self, latent_dim):
         """(L, N) -> (hidden[-1], N) -> ... -> (hidden[0], N) -> (..., N): the mirror image."""
@@ -93,5 +97,5 @@ class MLPNetworks:
     def _dense(self, widths):
         layers = []
         for inside, outside in zip(widths[:-1], widths[1:], strict=True):
-            layers += [Linear(inside, outside, rng=self.rng), ReLU(inplace=True)]
+            layers += [Linear(inside, outside, rng=self.rng), self.activation()]
         return layers
