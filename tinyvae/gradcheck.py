@@ -14,6 +14,7 @@ from tinyvae.engine.activations import ReLU, Sigmoid, Tanh
 from tinyvae.engine.categorical import cross_entropy, cross_entropy_grad
 from tinyvae.engine.layers import Conv2d, ConvTranspose2d, Flatten, Linear, Reshape, Sequential
 from tinyvae.engine.likelihoods import Bernoulli, Gaussian, LearnedGaussian
+from tinyvae.models.iwae import bound_and_weights
 from tinyvae.models.registry import LIKELIHOODS, MODELS, make_model
 from tinyvae.rng import generator
 
@@ -66,6 +67,9 @@ def _formula_rows(rng):
     labels, dy = np.array([2, 0, 1, 1, 2]), d[0]
     numerical = differences.numerical_gradient(lambda: dy @ cross_entropy(a, labels), a)
     yield "cross_entropy", differences.relative_error(numerical, cross_entropy_grad(a, labels) * dy)
+    numerical = differences.numerical_gradient(lambda: d[0] @ bound_and_weights(a)[0], a)
+    weighed = d[0] * bound_and_weights(a)[1]
+    yield "bound_and_weights", differences.relative_error(numerical, weighed)
     kl, floor = np.array([0.1, 0.7, 0.3]), 0.4
     numerical = differences.numerical_gradient(lambda: schedules.free_bits(kl, floor), kl)
     yield "free_bits", differences.relative_error(numerical, schedules.free_bits_grad(kl, floor))
@@ -107,6 +111,8 @@ def _model_rows(rng):
     floor = float(kl[1] + kl[2]) / 2  # two dimensions above the floor, two below
     error = differences.check_model(model, x, eps, rng=rng, beta=4.0, free_bits=floor)
     yield "VAE mlp, beta 4 and free bits", error
+    model = make_model("iwae", "mlp", 4, "bernoulli", k=1)
+    yield "IWAE mlp, k 1", differences.check_model(model, x, eps, rng=rng)
 
 
 def main():

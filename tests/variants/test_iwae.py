@@ -17,7 +17,7 @@ from tinyvae.laboratory.exact_bound import iw_bound, normal_grid
 from tinyvae.laboratory.linear_gaussian import LinearGaussian
 from tinyvae.models.iwae import ESTIMATORS, bound_and_weights
 from tinyvae.training.config import Config
-from tinyvae.training.evaluation import importance_weighted_bound
+from tinyvae.training.evaluation import evaluate, importance_weighted_bound
 
 SHAPE, D = (2, 1, 3), 6
 LABORATORY = {  # its names of the estimators
@@ -153,6 +153,20 @@ def test_evaluation_counts_samples_of_z(samples, monkeypatch):
     log_w = np.concatenate(rows)[:samples]
     assert len(log_w) == samples
     np.testing.assert_allclose(found, logsumexp(log_w, axis=0) - np.log(samples), rtol=1e-12)
+
+
+@pytest.mark.parametrize("k", [4, 30])
+def test_evaluation_decodes_a_bounded_number_of_codes(k, monkeypatch):
+    """At most ten times as many as a batch has examples, and the numbers stay the same."""
+    model, x = iwae(tiny_vae(), k), np.random.default_rng(0).random((40, *SHAPE))
+    found = evaluate(model, x), importance_weighted_bound(model, x, 50)
+    sizes, decode = [], model._decode
+    monkeypatch.setattr(model, "_decode", lambda z: sizes.append(z.shape[1]) or decode(z))
+    numbers = evaluate(model, x, batch_size=6)
+    bound = importance_weighted_bound(model, x, 50, batch_size=6)
+    assert 6 * 10 - k < max(sizes) <= 6 * 10 or max(sizes) == 6 * k
+    assert numbers["bound"] == pytest.approx(found[0]["bound"], rel=1e-12)
+    np.testing.assert_allclose(bound, found[1], rtol=1e-12)
 
 
 def test_what_is_refused():

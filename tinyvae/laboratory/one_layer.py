@@ -9,11 +9,14 @@ import json
 
 import numpy as np
 
-from tinyvae import IWAE, VAE, Bernoulli, Tanh
 from tinyvae.data import binarize
+from tinyvae.engine.activations import Tanh
+from tinyvae.engine.likelihoods import Bernoulli
 from tinyvae.errors import UserError
 from tinyvae.laboratory.sampled_likelihood import negative_log_likelihood
+from tinyvae.models.iwae import IWAE
 from tinyvae.models.networks import MLPNetworks
+from tinyvae.models.vae import VAE
 from tinyvae.rng import generator
 from tinyvae.training import on_host
 from tinyvae.training.checkpoint import load_checkpoint, write_json
