@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import logsumexp, softmax
+from scipy.stats import norm
 from short_runs import trainer
 from toys import LATENT_DIM, each_likelihood, tiny_batch, tiny_vae
 
@@ -74,6 +75,44 @@ def test_the_estimators_are_those_that_the_laboratory_measures(estimator):
     model.backward()
     gradient(vae, x, eps, LABORATORY[estimator])
     np.testing.assert_allclose(model.grad, vae.grad, rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_the_estimators_by_their_definitions(estimator):
+    """Of one example, by differences of log w in z, and of log q in mu and logvar at a fixed z."""
+    vae, k = tiny_vae(), 3
+    x, eps = tiny_batch(1, k)
+    mu, logvar = (part[0] for part in vae.encode(x))
+    z = mu + np.exp(logvar / 2) * eps[:, 0]  # (K, L)
+
+    def log_w():
+        log_q = norm.logpdf(z, mu, np.exp(logvar / 2)).sum(axis=1)
+        logits = np.log(vae.decode(z)) - np.log1p(-vae.decode(z))
+        log_px = (x * logits - np.log1p(np.exp(logits))).reshape(k, -1).sum(axis=1)
+        return log_px + norm.logpdf(z).sum(axis=1) - log_q
+
+    def log_q():
+        return norm.logpdf(fixed, mu, np.exp(logvar / 2)).sum()
+
+    v, fixed = softmax(log_w()), None
+    path = numerical_gradient(lambda: log_w().sum(), z)  # (K, L), the derivative of each log w_k
+    expected = np.zeros((2, LATENT_DIM))  # of mu and logvar
+    for one, noise_of_one, weight, dz in zip(z, eps[:, 0], v, path, strict=True):
+        fixed = one
+        score = [numerical_gradient(log_q, array) for array in (mu, logvar)]
+        path_of_q = np.array([dz, dz * noise_of_one * np.exp(logvar / 2) / 2])
+        expected += {
+            "standard": weight * (path_of_q - score),
+            "stl": weight * path_of_q,
+            "dreg": weight**2 * path_of_q,
+        }[estimator]
+    model = iwae(vae, k, estimator)
+    model.loss(x, noise(eps, k))
+    model.backward()
+    found = dict(model.named_parameters())
+    for name, gradient_of_it in zip(("mu", "logvar"), expected, strict=True):
+        grad = found[f"encoder.{name}.bias"].grad  # one example: the gradient of mu itself
+        np.testing.assert_allclose(grad, -gradient_of_it, rtol=1e-6, atol=1e-8)
 
 
 @pytest.mark.parametrize("settings", [{}, {"samples": 3, "binarize": "dynamic"}])
