@@ -4,7 +4,7 @@ The networks are 784-200-200-50 with tanh, and the pixels are drawn anew in ever
 are in the output folder already are not trained again. So several processes can share the work,
 each with its own --seeds; a last run, with all of them, draws the figure.
 
-python examples/iwae.py
+python examples/iwae.py --train-size 10000
 python examples/iwae.py --dataset digits --models vae-1 iwae-5 --epochs 10
 """
 
@@ -82,7 +82,7 @@ def draw(rows, paper, path, title):
 
 def main(argv=None):
     parser = experiment_parser(__doc__, "iwae")
-    parser.add_argument("--epochs", type=count, default=7, help="(default: 7)")
+    parser.add_argument("--epochs", type=count, default=20, help="(default: 20)")
     parser.add_argument("--threads", type=count, default=2, help="(default: 2)")
     parser.add_argument(
         "--models", nargs="+", choices=ALL, default=ALL[:-1], help="(default: all but vae-50)"

@@ -26,7 +26,7 @@ from tinyvae.training.trainer import Trainer
 
 LATENT_DIM, HIDDEN = 50, (200, 200)
 FIRST_LR, LAST_LR = 1e-3, 1e-4
-SAMPLES = {"samples": 5000, "few": 50, "every": 20}  # of the NLL
+SAMPLES = {"samples": 5000, "few": 20, "every": 50}  # of the NLL
 
 
 def build(kind, k, data, seed):
