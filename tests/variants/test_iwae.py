@@ -17,6 +17,7 @@ from tinyvae.laboratory.estimators import gradient
 from tinyvae.laboratory.exact_bound import iw_bound, normal_grid
 from tinyvae.laboratory.linear_gaussian import LinearGaussian
 from tinyvae.models.iwae import ESTIMATORS, bound_and_weights
+from tinyvae.training import report
 from tinyvae.training.config import Config
 from tinyvae.training.evaluation import evaluate, importance_weighted_bound
 
@@ -208,10 +209,28 @@ def test_evaluation_decodes_a_bounded_number_of_codes(k, monkeypatch):
     np.testing.assert_allclose(bound, found[1], rtol=1e-12)
 
 
+def test_the_report_tells_the_elbo_from_the_bound_of_the_loss(monkeypatch):
+    """The ELBO has one weight, the loss k, and the bound for comparison 100."""
+    monkeypatch.setattr(report, "BOUND_SAMPLES", 12)
+    run = trainer(None, {"model": "iwae", "k": 3, "epochs": 1})
+    metrics = report.write_metrics(run)
+    found = metrics["importance_weighted"]
+    assert -found["bound"] < metrics["test"]["bound"] < -found["elbo"]
+    one = importance_weighted_bound(run.model, run.x_test, 1).mean()
+    assert found["elbo"] == pytest.approx(one) and found["samples"] == 12
+    (_, value, note), *_ = [row for row in report.loss_lines(run, metrics) if "samples" in row[2]]
+    assert value == f"{-found['bound']:.2f}" and f"negative ELBO is {-one:.2f}" in note
+
+
 def test_what_is_refused():
     with pytest.raises(UserError) as error:
         make_model("iwae", "mlp", k=0)
     assert str(error.value) == "--k must be whole numbers of at least 1, got 0"
+    vae = make_model("vae", "mlp", LATENT_DIM)
+    with pytest.raises(UserError, match="--k must be whole numbers of at least 1, got 0"):
+        IWAE(vae.encoder, vae.decoder, vae.likelihood, 0)
+    with pytest.raises(UserError, match="--estimator must be one of standard, stl, dreg, got 'is'"):
+        IWAE(vae.encoder, vae.decoder, vae.likelihood, 2, "is")
     for setting in ({"beta": 2.0}, {"kl_anneal": 1}, {"free_bits": 0.1}):
         with pytest.raises(UserError, match="means nothing to the model IWAE, because its loss"):
             Config(**setting).require_fits(make_model("iwae", "mlp"))
