@@ -32,6 +32,8 @@ RUNS = {  # the test's name, whose first word is the model's: settings of make_m
     "iwae": {},
     "iwae samples": {"k": 3, "samples": 2},
     "iwae dreg": {"k": 3, "estimator": "dreg"},
+    "iwae stl": {"k": 1, "estimator": "stl"},
+    "iwae vae": {"k": 1},
     "hvae": {"upper": (4, 2)},
     "hvae ladder": {"upper": (4, 2), "inference": "ladder"},
     "flow": {"flow": "iaf"},

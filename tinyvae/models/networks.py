@@ -99,11 +99,13 @@ class MLPNetworks:
     """Fully connected networks for examples of any shape; hidden: the widths of the layers.
 
     activation: makes the layer behind each hidden layer (default: a ReLU).
+    activation: the class of the layer behind each hidden one, such as Tanh; None: ReLU in place.
     """
 
     def __init__(self, shape, hidden, rng, activation=None):
         self.shape, self.hidden, self.rng = shape, hidden, rng
         self.activation = activation or partial(ReLU, inplace=True)
+        self.activation = activation or (lambda: ReLU(inplace=True))
         self.size, self.features = math.prod(shape), hidden[-1]
 
     def trunk(self):
