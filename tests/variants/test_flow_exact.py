@@ -68,7 +68,7 @@ def test_the_density_of_q_integrates_to_one(kind):
     """The mean over q of r / q is 1, here for a Gaussian r that is narrow and inside of q."""
     exact, x = linear_model(orthogonal=False)
     model = flow_vae(exact, kind, 3, exact.posterior_map(), 9 * exact.best_variance(), 0.1)
-    eps = np.random.default_rng(0).standard_normal((20_000, len(x), L))
+    eps = np.random.default_rng(0).standard_normal((10_000, len(x), L))
     *_, z, _, _, log_px = model._forward(x, eps)
     log_q = log_px + norm.logpdf(z).sum(axis=0) - model.log_weights(x, eps)  # (S, N)
     centre, std = np.median(z, axis=1, keepdims=True), 0.3 * z.std(axis=1, keepdims=True)
@@ -110,12 +110,12 @@ def test_training_closes_the_gap_of_a_diagonal_gaussian(kind):
     fixed = {name: p for name, p in model.named_parameters() if name.startswith("decoder")}
     optimizer = Adam(model, lr=0.01)
     x = np.repeat(x, 25, axis=0)
-    for step in range(400):
+    for step in range(250):
         model.loss(x, rng.standard_normal((1, len(x), L)))
         model.backward()
         for parameter in fixed.values():
             parameter.grad[...] = 0
-        optimizer.lr = 0.01 * (1 - step / 400)
+        optimizer.lr = 0.01 * (1 - step / 250)
         optimizer.step()
     log_w = model.log_weights(x, rng.standard_normal((200, len(x), L)))
     gap = (exact.log_p(x) - log_w.mean(axis=0)).mean()
