@@ -131,7 +131,7 @@ def test_state_is_all_there_is_to_save(xp, ours, by_hand, options):
     max_norm=st.floats(1e-2, 1e4),
 )
 def test_clip_grad_norm(xp, grad, max_norm):
-    model = SimpleNamespace(grad=xp.array(grad))
+    model = SimpleNamespace(grad=xp.array(grad), trained_size=None)
     kept = model.grad
     norm = math.sqrt(sum(float(g) ** 2 for g in grad))
     assert float(clip_grad_norm(model, max_norm)) == pytest.approx(norm, rel=1e-12)
@@ -145,14 +145,14 @@ def test_clip_grad_norm(xp, grad, max_norm):
 
 
 def test_clip_grad_norm_stays_float32(xp):
-    model = SimpleNamespace(grad=xp.full(4, 3, dtype=np.float32))
+    model = SimpleNamespace(grad=xp.full(4, 3, dtype=np.float32), trained_size=None)
     assert clip_grad_norm(model, 1.0).dtype == model.grad.dtype == np.float32
 
 
 def test_clip_grad_norm_against_pytorch(xp):
     torch = pytest.importorskip("torch")
     for max_norm in (0.5, 1e9):
-        model = SimpleNamespace(grad=xp.asarray(gradients(100)[0]))
+        model = SimpleNamespace(grad=xp.asarray(gradients(100)[0]), trained_size=None)
         theirs = torch.nn.Parameter(torch.zeros(100, dtype=torch.float64))
         theirs.grad = torch.from_numpy(gradients(100)[0])
         norm = torch.nn.utils.clip_grad_norm_([theirs], max_norm)

@@ -19,25 +19,32 @@ from tinyvae.engine.layers import (
     Sequential,
 )
 from tinyvae.engine.likelihoods import Bernoulli, Gaussian, LearnedGaussian
+from tinyvae.engine.masked import MaskedConv2d
 from tinyvae.engine.optim import SGD, Adam, clip_grad_norm
 from tinyvae.engine.planar import Planar
 from tinyvae.errors import UserError
 from tinyvae.models.autoencoder import Autoencoder
+from tinyvae.models.code_prior import CodePrior
 from tinyvae.models.cvae import CVAE
 from tinyvae.models.flow import FlowVAE
 from tinyvae.models.hvae import HVAE
+from tinyvae.models.iwae import IWAE
 from tinyvae.models.registry import make_model
 from tinyvae.models.vae import VAE, GaussianEncoder
+from tinyvae.models.vqvae import VQVAE
 
 __version__ = "0.1.0"
 __all__ = [
     "CVAE",
     "HVAE",
+    "IWAE",
     "SGD",
     "VAE",
+    "VQVAE",
     "Adam",
     "Autoencoder",
     "Bernoulli",
+    "CodePrior",
     "Conv2d",
     "ConvTranspose2d",
     "Coupling",
@@ -51,6 +58,7 @@ __all__ = [
     "Linear",
     "MaskedLinear",
     "Planar",
+    "MaskedConv2d",
     "ReLU",
     "Reshape",
     "Sequential",

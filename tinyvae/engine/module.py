@@ -33,12 +33,16 @@ def _written_in_place(name):
 
 
 class Parameter:
-    """An array of weights and the gradient of the loss with respect to it, of the same shape."""
+    """An array of weights and the gradient of the loss with respect to it, of the same shape.
+
+    trained=False: no optimizer changes it. The model changes it itself, in `after_step`. Its `grad`
+    holds what the model needs for that: any sum over the examples of the batch.
+    """
 
     value, grad = _written_in_place("_value"), _written_in_place("_grad")
 
-    def __init__(self, value):
-        xp = array_module(value)
+    def __init__(self, value, trained=True):
+        xp, self.trained = array_module(value), trained
         self._value = xp.array(value, order="C")
         self._grad = xp.zeros_like(self._value)
         self.theta = None  # the vector that value is a view into, once there is one
@@ -62,6 +66,8 @@ class Module:
     """Anything with parameters: layers, networks, likelihoods, models.
 
     Parameters and other modules are found in its attributes, also in lists, tuples and dicts.
+    The first `trained_size` numbers of theta and grad belong to parameters that are trained by an
+    optimizer.
     """
 
     theta, grad = _written_in_place("_theta"), _written_in_place("_grad")
@@ -94,14 +100,14 @@ class Module:
         """
         self._require_own_parameters()
         for _, module in self.named_modules():  # only the top module keeps vectors
-            for name in ("_theta", "_grad"):
+            for name in ("_theta", "_grad", "trained_size"):
                 vars(module).pop(name, None)
 
         def joined(arrays):
             host = [to_host(array).ravel() for array in arrays]
             return xp.asarray(np.concatenate([np.zeros(0, dtype), *host]), dtype=dtype)
 
-        parameters = [parameter for _, parameter in self.named_parameters()]
+        parameters = self._in_order()
         return self._bind(joined(p.value for p in parameters), joined(p.grad for p in parameters))
 
     @property
@@ -126,10 +132,15 @@ class Module:
         return copied._bind(self.theta, copied.grad)
 
     def _bind(self, theta, grad):
-        self._theta, self._grad, start = theta, grad, 0
-        for _, parameter in self.named_parameters():
+        self._theta, self._grad, self.trained_size, start = theta, grad, 0, 0
+        for parameter in self._in_order():
             start = parameter.bind(theta, grad, start)
+            self.trained_size = start if parameter.trained else self.trained_size
         return self
+
+    def _in_order(self):
+        """The parameters as they lie in theta: as they were defined, but the trained ones first."""
+        return sorted((p for _, p in self.named_parameters()), key=lambda p: not p.trained)
 
     def _require_own_parameters(self):
         """Raise ValueError if a layer or parameter is found twice, or belongs to another model."""

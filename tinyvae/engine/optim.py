@@ -43,11 +43,15 @@ class Optimizer:
 
     def _each_block(self, run, update, *state):
         """Call update(theta, grad, *state), on the CPU block by block."""
-        xp, size = array_module(self._theta), self._theta.size
+        xp, size = array_module(self._theta), self.model.trained_size
         # an even number of blocks, so that two threads get equally many
         count = max(1, 2 * -(-size // (2 * BLOCK))) if xp is np else 1
-        vectors = self._theta, self.model.grad, *state
+        vectors = self._trained(self._theta), self._trained(self.model.grad), *state
         list(run(update, *(xp.array_split(vector, count) for vector in vectors)))
+
+    def _trained(self, vector):
+        """The stretch of theta or grad that belongs to the parameters that are trained."""
+        return vector[: self.model.trained_size]
 
 
 class SGD(Optimizer):
@@ -56,7 +60,7 @@ class SGD(Optimizer):
     def __init__(self, model, lr, momentum=0.0):
         super().__init__(model, lr)
         self.momentum = _require("momentum", momentum, 0 <= momentum < 1, "in [0, 1)")
-        self.state["velocity"] = array_module(model.theta).zeros_like(model.theta)
+        self.state["velocity"] = array_module(model.theta).zeros_like(self._trained(model.theta))
 
     def scalars(self, t):
         return (self.lr,)
@@ -81,8 +85,8 @@ class Adam(Optimizer):
         in_range = len(betas) == 2 and all(0 <= beta < 1 for beta in betas)
         self.betas = _require("betas", betas, in_range, "two numbers in [0, 1)")
         self.eps = _require("eps", eps, 0 < eps < math.inf, "positive and finite")
-        xp = array_module(model.theta)
-        self.state |= {"M": xp.zeros_like(model.theta), "V": xp.zeros_like(model.theta)}
+        xp, theta = array_module(model.theta), self._trained(model.theta)
+        self.state |= {"M": xp.zeros_like(theta), "V": xp.zeros_like(theta)}
 
     def scalars(self, t):
         beta1, beta2 = self.betas
@@ -121,8 +125,11 @@ def _require(name, value, valid, expected):
 
 
 def clip_grad_norm(model, max_norm):
-    """Scale the gradient down to Euclidean length max_norm if it is longer; return its length."""
-    xp = array_module(model.grad)
-    norm = xp.sqrt((model.grad * model.grad).sum())
-    model.grad *= xp.minimum(1, max_norm / (norm + 1e-6))
+    """Scale the gradient down to Euclidean length max_norm if it is longer; return its length.
+
+    It is the gradient of the trained parameters; what other parameters have as `grad` stays.
+    """
+    xp, grad = array_module(model.grad), model.grad[: model.trained_size]
+    norm = xp.sqrt((grad * grad).sum())
+    grad *= xp.minimum(1, max_norm / (norm + 1e-6))
     return norm

@@ -71,7 +71,10 @@ class Model(Module):
     wants_labels = False
     classes = 0  # of a conditional model, see EncoderDecoder: how many classes its labels name
     support = (-math.inf, math.inf)  # the values that an example may hold
+    reconstruct = None  # a model that turns x into codes and back has it, see EncoderDecoder
+    sample_means = None  # a model that draws from a prior has it, see EncoderDecoder
     log_weights = None  # a model that bounds log p(x) has this method, see VAE.log_weights
+    weights_per_draw = 1  # how many weights of an example log_weights gives for one draw of noise
     settings = None  # the arguments of make_model, as JSON holds them, if it built this model
     options = {}  # {name: Option}: what this kind of model takes beyond the arguments of all models
     networks = ("conv", "mlp")  # the names of the networks that it can be built of
@@ -92,6 +95,30 @@ class Model(Module):
     def metrics(self, *inputs):
         """What evaluation reports beside the terms, {name: (N, ...)}; takes no noise."""
         raise NotImplementedError
+
+    def after_step(self):
+        """Change the parameters that no optimizer trains, from their `grad`.
+
+        Called in every training step after the optimizer's. It may not wait for the device.
+        """
+
+    def end_epoch(self, batches, rng):
+        """Change parameters between two epochs, in place.
+
+        Training calls it after the last step of an epoch, before evaluation. batches: yields some
+        2000 of the training examples, x (n, ...) on the model's device; rng: a NumPy generator.
+        """
+
+    def require_examples(self, n):
+        """Raise UserError if n training examples are too few for this model."""
+
+    def frozen(self, *inputs, **options):
+        """A function of no arguments whose gradient at the present theta is what `backward` gives.
+
+        It is the loss. A model with a stop-gradient returns the loss in which the stopped values
+        stay what they are now, while theta changes: finite differences can check that.
+        """
+        return lambda: self.loss(*inputs, **options).total
 
     def loss(self, *inputs, beta=1.0, free_bits=0.0):
         """The Loss of a batch; `backward` then computes its gradient.

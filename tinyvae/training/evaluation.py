@@ -7,6 +7,7 @@ not depend on the batch size, except by rounding. All losses are in nats per exa
 import math
 
 import numpy as np
+from scipy.special import entr
 
 from tinyvae.data.batches import to_float
 from tinyvae.engine.backend import array_module, to_host
@@ -26,6 +27,10 @@ def evaluate(model, x, labels=None, *, seed=0, batch_size=200):
         summed, and NAME_per_dimension is the list of its dimensions
         total                   the sum of the terms, with beta = 1 and no free bits
         the mean of each of the model's other `metrics` by name
+    Models whose codes are taken from a codebook of K:
+        usage                   the share of each of them in all codes of all examples, (K,)
+        perplexity              exp(the entropy of these shares): K if all are used equally often
+        codes_in_use            how many of them are used at all
     Models with codes:
         mse                     squared error of the mean reconstructions, per pixel or column
         r2_per_column           for vectors (N, D): their coefficient of determination, (D,)
@@ -38,7 +43,8 @@ def evaluate(model, x, labels=None, *, seed=0, batch_size=200):
     if model.noise_dim:
         shape = (1, n, model.noise_dim)
         eps = xp.asarray(generator(seed, "evaluation").standard_normal(shape, np.float32))
-    terms, metrics, codes, column_error = dict.fromkeys(model.term_names, 0.0), {}, [], 0.0
+    terms, metrics, codes = dict.fromkeys(model.term_names, 0.0), {}, []
+    usage, column_error = 0.0, 0.0
     for batch in _slices(n, batch_size):
         part = _on_device(model, x[batch])
         its_eps = eps[:, batch] if model.noise_dim else None
@@ -48,6 +54,9 @@ def evaluate(model, x, labels=None, *, seed=0, batch_size=200):
         for name, values in model.metrics(part, *its_labels).items():
             if name == "code":
                 codes.append(to_host(values))
+                continue
+            if name == "usage":
+                usage = usage + to_host(values.sum(axis=0, dtype=np.float64))
                 continue
             if name == "squared_error":
                 column_error = column_error + to_host(values.sum(axis=0, dtype=np.float64))
@@ -59,6 +68,10 @@ def evaluate(model, x, labels=None, *, seed=0, batch_size=200):
         if np.ndim(term):
             numbers[f"{name}_per_dimension"] = (term / n).tolist()
     numbers |= {name: value / n for name, value in metrics.items()}
+    if np.ndim(usage):
+        share = usage / n
+        numbers["usage"], numbers["codes_in_use"] = share.tolist(), int((share > 0).sum())
+        numbers["perplexity"] = float(np.exp(entr(share).sum()))
     if np.ndim(column_error) == 1:
         numbers["r2_per_column"] = _r2(column_error, to_float(to_host(x), np.float64))
     if codes:
@@ -90,13 +103,15 @@ def importance_weighted_bound(model, x, samples, labels=None, *, seed=0, batch_s
     n, rng, xp = len(x), generator(seed, "importance samples"), array_module(model.theta)
     _require_labels(model, labels)
     log_sum = np.full(n, -np.inf)
-    for start in range(0, samples, CHUNK):
-        size = min(CHUNK, samples - start)
-        eps = xp.asarray(rng.standard_normal((size, n, model.noise_dim), np.float32))
+    per_draw = model.weights_per_draw
+    for start in range(0, samples, chunk := max(CHUNK, per_draw)):
+        size = min(chunk, samples - start)
+        draws = -(-size // per_draw)  # rounded up
+        eps = xp.asarray(rng.standard_normal((draws, n, model.noise_dim), np.float32))
         for batch in _slices(n, batch_size):
             its_labels = xp.asarray(labels[batch]) if model.wants_labels else None
             inputs = model.inputs(_on_device(model, x[batch]), eps[:, batch], its_labels)
-            log_w = to_host(model.log_weights(*inputs)).astype(np.float64)  # (S, N)
+            log_w = to_host(model.log_weights(*inputs))[:size].astype(np.float64)  # (size, N)
             log_sum[batch] = np.logaddexp(log_sum[batch], np.logaddexp.reduce(log_w, axis=0))
     return log_sum - math.log(samples)
 

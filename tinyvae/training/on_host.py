@@ -18,6 +18,11 @@ def embed(model, examples, *labels):
     return in_batches(model, lambda x, *y: model.embed(to_float(x), *y), examples, *labels)
 
 
+def reconstruct(model, examples, *labels):
+    """The mean reconstruction of each example, (N, ...)."""
+    return in_batches(model, lambda x, *y: model.reconstruct(to_float(x), *y), examples, *labels)
+
+
 def draws(vae, examples, rng, *labels):
     """One draw z ~ q(z|x) for each example, (N, L), by the NumPy generator rng."""
     eps = rng.standard_normal((len(examples), vae.latent_dim), dtype=np.float32)

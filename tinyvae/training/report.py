@@ -67,6 +67,9 @@ def loss_lines(trainer, metrics):
     if "active_units" in test:
         active = f"{test['active_units']} of {model.latent_dim}"
         yield "active units", active, _of_layers(model, test, "active_units")
+    if "usage" in test:
+        yield "codes in use", f"{test['codes_in_use']} of {len(test['usage'])}", ""
+        yield "perplexity of the codes", f"{test['perplexity']:.1f}", ""
 
 
 def _of_layers(model, test, name, form=""):
@@ -87,16 +90,27 @@ def draw_figures(trainer, metrics):
     size = f", z = {model.latent_dim}" if model.latent_dim else ""
     named = f"{kind}{size}, {data.name}"
     if trainer.history:
-        title = f"Learning: {named}"
-        plots.loss_curves(trainer.history, folder / "loss.png", title, model.objective)
-    if not model.latent_dim:
-        return folder
+        title, names = f"Learning: {named}", model.term_names
+        plots.loss_curves(trainer.history, folder / "loss.png", title, model.objective, names)
     rng = generator(trainer.config.seed, "figures")
     x = to_host(trainer.x_test[:SHOWN])
     labels = (data.y_test[:SHOWN],) if model.classes else ()
-    codes = on_host.embed(model, x, *labels)
-    draw = _table_figures if data.is_table else _image_figures
-    draw(model, data, x, codes, labels, metrics, rng, folder, named)
+    if data.is_table:
+        _table_figures(model, data, x, labels, metrics, rng, folder, named)
+    else:
+        _image_figures(model, x, labels, rng, folder, named)
+    if "usage" in metrics["test"]:
+        path, title = folder / "code_usage.png", f"Codes of the test set: {named}"
+        plots.code_usage(metrics["test"]["usage"], path, title)
+    if model.latent_dim:
+        codes = on_host.embed(model, x, *labels)
+        _figures_of_vectors(model, data, codes, labels, metrics, rng, folder, named)
+    return folder
+
+
+def _figures_of_vectors(model, data, codes, labels, metrics, rng, folder, named):
+    if not data.is_table:
+        _walks(model, codes, labels, rng, folder, named)
     if model.latent_dim >= 2:
         plane, axes = most_active(codes)
         colours = None if data.y_test is None else data.y_test[: len(codes)]
@@ -107,7 +121,6 @@ def draw_figures(trainer, metrics):
     if len(kl) == model.latent_dim:
         active = np.array(metrics["test"]["variance_per_dimension"]) > ACTIVE_VARIANCE
         plots.kl_bars(kl, active, folder / "kl.png", f"KL per dimension: {named}")
-    return folder
 
 
 def most_active(codes):
@@ -116,12 +129,17 @@ def most_active(codes):
     return plane, tuple(f"z[{i}]" for i in plane)
 
 
-def _image_figures(model, data, x, codes, labels, metrics, rng, folder, named):
-    decoded = on_host.decode(model, codes[:20], *(y[:20] for y in labels))
-    plots.reconstructions(
-        to_float(x[:20]), decoded, folder / "reconstructions.png", f"Test: {named}"
-    )
-    _samples(model, rng, folder / "samples.png", named)
+def _image_figures(model, x, labels, rng, folder, named):
+    if model.reconstruct:
+        some, some_labels = x[:20], [y[:20] for y in labels]
+        decoded = on_host.reconstruct(model, some, *some_labels)
+        path = folder / "reconstructions.png"
+        plots.reconstructions(to_float(some), decoded, path, f"Test: {named}")
+    if model.sample_means:
+        _samples(model, rng, folder / "samples.png", named)
+
+
+def _walks(model, codes, labels, rng, folder, named):
     pairs = rng.permutation(len(codes))[:16]
     pairs = pairs[: len(pairs) // 2 * 2].reshape(-1, 2)
     if len(pairs):
@@ -137,7 +155,8 @@ def _image_figures(model, data, x, codes, labels, metrics, rng, folder, named):
         z = np.zeros((len(points), model.latent_dim))
         z[:, plane] = points
         one = [np.repeat(y[:1], len(z)) for y in labels]
-        images = on_host.decode(model, z, *one).reshape(20, 20, *data.shape)
+        images = on_host.decode(model, z, *one)
+        images = images.reshape(20, 20, *images.shape[1:])
         where = "".join(f", class {y[0]}" for y in labels)
         title = f"Decoded from a grid of normal quantiles{where}: {named}"
         plots.traversal(images, values, folder / "traversal.png", title, axes)
@@ -157,11 +176,14 @@ def _samples(model, rng, path, named):
     plots.image_grid(samples, path, title, [f"y = {y}" for y in classes])
 
 
-def _table_figures(model, data, x, codes, labels, metrics, rng, folder, named):
+def _table_figures(model, data, x, labels, metrics, rng, folder, named):
     columns = data.columns or tuple(f"column {i}" for i in range(data.shape[0]))
-    r2 = metrics["test"]["r2_per_column"]
-    title = f"Reconstructed columns, test set: {named}"
-    plots.column_r2(r2, columns, folder / "column_r2.png", title)
+    if "r2_per_column" in metrics["test"]:
+        title = f"Reconstructed columns, test set: {named}"
+        r2 = metrics["test"]["r2_per_column"]
+        plots.column_r2(r2, columns, folder / "column_r2.png", title)
+    if not model.sample_means:
+        return
     samples = to_host(model.sample(len(x), rng, *labels))
     plots.histograms(
         data.original(to_float(x)),

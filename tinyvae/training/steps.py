@@ -70,8 +70,9 @@ class Steps:
         return parallel.gradient(*inputs, beta=beta)
 
     def update(self, loss, row, scalars=None):
-        """Have the optimizer do its step, and write the loss terms to this row of `losses`."""
+        """Change theta by optimizer and model, and write the loss terms to a row of `losses`."""
         self.trainer.optimizer.step(self.trainer.parallel.threads.map, scalars)
+        self.trainer.model.after_step()
         for name, term in loss.terms.items():
             if name not in self.losses:
                 xp, steps = array_module(self.trainer.model.theta), self.trainer.steps_per_epoch

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tinyvae.data import Dataset, binarize
+from tinyvae.data import Dataset, binarize, to_float
 from tinyvae.engine.backend import array_module, memory_errors
 from tinyvae.engine.optim import SGD, Adam
 from tinyvae.engine.schedules import constant, linear_annealing
@@ -33,6 +33,8 @@ OPTIMIZERS = {"adam": Adam, "sgd": SGD}
 # A row of history is measured on one test example for every 40 training examples, and on one
 # training example for every 240, but on at least 100 of each. So it takes some 3% of an epoch.
 TRAINED_PER_TEST, TRAINED_PER_PROBE, LEAST = 40, 240, 100
+# About so many training examples are given to the model's end_epoch, in batches.
+END_EXAMPLES, END_BATCH = 2000, 200
 
 
 def train(model, data, epochs=20, *, folder=None, **settings):
@@ -73,9 +75,10 @@ class Trainer:
         if model.classes:
             data.require_classes(model.classes)
         data.require_range(*model.support)
+        model.require_examples(len(data.x_train))
         self.optimizer = OPTIMIZERS[config.optimizer](model, lr=config.lr)
         examples = min(config.batch_size, len(data.x_train))
-        parts = parts_of(model, examples * config.samples)
+        parts = parts_of(model, examples * config.samples * model.weights_per_draw)
         threads = config.threads or cores()
         self.parallel = DataParallel(model, parts, threads, config.free_bits)
         self.feed = Feed(model, data, config)
@@ -164,6 +167,8 @@ class Trainer:
     def _end_epoch(self, epoch, start):
         """Add the epoch's row: train is the mean during the epoch, test is measured after it."""
         n, data = len(self.data.x_train), self.data
+        rng = generator(self.config.seed, "end of epoch", epoch)
+        self.model.end_epoch(self._some_batches(), rng)
         probe = self._evaluate(self.feed.x, data.y_train, n // TRAINED_PER_PROBE)
         test = self._evaluate(self.x_test, data.y_test, n // TRAINED_PER_TEST)
         if not math.isfinite(test["total"]):
@@ -177,8 +182,7 @@ class Trainer:
         row |= {f"test_{name}": test[name] for name in (*shown, *metrics)}
         if "kl" in train:
             row["beta"] = self.beta_at(self.step - 1)
-        if "active_units" in test:
-            row["active_units"] = test["active_units"]
+        row |= {name: test[name] for name in ("active_units", "codes_in_use") if name in test}
         row["seconds"] = time.perf_counter() - start
         self.history.append(row)
         self.sums, self.seconds = self._no_sums(), 0.0
@@ -190,6 +194,11 @@ class Trainer:
         warning = collapse_warning(test.get("kl_per_dimension", ()))
         if warning and row["beta"] == self.config.beta:  # not while it is still being raised
             say(warning)
+
+    def _some_batches(self):
+        x = self.feed.x[:: max(1, len(self.feed.x) // END_EXAMPLES)]
+        for start in range(0, len(x), END_BATCH):
+            yield to_float(x[start : start + END_BATCH], self.model.theta.dtype)
 
     def _evaluate(self, x, labels, count):
         """Numbers on at least `count` of the examples, and LEAST, evenly spaced; or on all."""

@@ -7,7 +7,7 @@ them changes matplotlib's global state: backend, settings and open figures stay 
 from tinyvae.training.plots import import_matplotlib  # noqa: F401, must come first
 
 # isort: split
-from tinyvae.training.plots.charts import kl_bars, latent_scatter, loss_curves
+from tinyvae.training.plots.charts import code_usage, kl_bars, latent_scatter, loss_curves
 from tinyvae.training.plots.drawing import (
     BLUE,
     GREY,
@@ -31,6 +31,7 @@ __all__ = [
     "TEN",
     "VERMILION",
     "WIDTH",
+    "code_usage",
     "column_r2",
     "histograms",
     "image_grid",

@@ -22,19 +22,20 @@ from tinyvae.training.plots.drawing import (
 UNIT = "nats per example"
 
 
-def loss_curves(history, path, title, objective="total"):
+def loss_curves(history, path, title, objective="total", terms=None):
     """Draw the total and each loss term over the epochs, training beside test, in nats per example.
 
-    objective: what the total is called.
+    objective: what the total is called. terms: the names X of what is drawn beside it; None: those
+    of all columns train_X of the first row, without train_mse.
     history: a non-empty list of rows (dicts) with epoch and, for the total and each term X, train_X
-    and test_X. The columns train_X of the first row, without train_mse, are drawn in their order. A
-    model with a single term has one panel, because its total is that term.
+    and test_X. A model with a single term has one panel, because its total is that term.
     Raises ValueError for an empty history or a missing column.
     """
     if not history:
         raise ValueError("history must have at least one epoch, got none")
-    names = [key.removeprefix("train_") for key in history[0] if key.startswith("train_")]
-    terms = [name for name in names if name not in ("total", "mse")]
+    if terms is None:
+        names = [key.removeprefix("train_") for key in history[0] if key.startswith("train_")]
+        terms = [name for name in names if name not in ("total", "mse")]
     keys = ["epoch"] + [f"{part}_{x}" for x in ["total", *terms] for part in ("train", "test")]
     missing = [key for key in keys if any(key not in row for row in history)]
     if missing:
@@ -126,6 +127,29 @@ def kl_bars(kl, active, path, title):
         keys += [Patch(**ground, label=f"inactive ({(~on).sum()})")]
         total = f"total KL {kl.sum():.1f} nats"
         figure.legend(handles=keys, title=total, loc="outside lower center", ncols=2)
+
+
+def code_usage(usage, path, title):
+    """Draw the share of each code of a codebook in all codes, usage (K,), from large to small.
+
+    A dashed line is at 1 / K, where all codes would be used equally often.
+    Raises ValueError for another shape, and unless some code is used.
+    """
+    usage = checked("usage", usage, "K")
+    if not usage.sum() > 0:
+        raise ValueError("usage must be above 0 for at least one code")
+    share = np.sort(usage / usage.sum())[::-1]
+    used, count = int((share > 0).sum()), len(share)
+    perplexity = np.exp(-(share[:used] * np.log(share[:used])).sum())
+    with page(path, WIDTH, 2.8) as figure:
+        axes = figure.subplots()
+        axes.bar(np.arange(1, count + 1), 100 * share, width=1, color=BLUE, label="share of a code")
+        equal = f"1/{count}: all equally often"
+        axes.axhline(100 / count, color=VERMILION, ls="--", label=equal)
+        axes.set(title=title, xlim=(0.5, count + 0.5), ylabel="share of all codes (percent)")
+        axes.set_xlabel("codes of the codebook, sorted by their share")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.legend(title=f"in use: {used} of {count}; perplexity {perplexity:.1f}")
 
 
 def _class_colours(axes, labels):
