@@ -89,7 +89,7 @@ def precision_weighted(mu_a, logvar_a, mu_b, logvar_b):
     """(mu, logvar) of the Gaussian that is proportional to N(mu_a, sigma_a^2) N(mu_b, sigma_b^2).
 
     The precisions 1 / sigma^2 add up, and each mean counts by the share of its precision.
-    Soenderby et al. 2016, eq. 17 and 18. No variance is too small or too large.
+    Soenderby et al. 2016, section 2. No variance is too small or too large.
     """
     a, b = sigmoid(logvar_b - logvar_a), sigmoid(logvar_a - logvar_b)  # the shares, a + b = 1
     return a * mu_a + b * mu_b, -array_module(logvar_a).logaddexp(-logvar_a, -logvar_b)

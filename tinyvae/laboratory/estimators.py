@@ -27,17 +27,18 @@ import math
 import numpy as np
 
 from tinyvae.engine.backend import array_module, to_host
-from tinyvae.engine.gaussian import log_density, log_density_grad, reparameterize_backward
-from tinyvae.models.layout import as_vectors, batch_first
+from tinyvae.models import iwae
+from tinyvae.models.iwae import backward_to_q, bound_and_weights
+from tinyvae.models.layout import batch_first
 
 CODES = 100_000  # decoded at a time, to limit the memory
 # The factors path_k and score_k, (K, N) or one number, from v (K, N), B (N,) and log w (K, N).
 ESTIMATORS = {
     "score function": lambda v, bound, log_w: (0, bound - v),
     "leave-one-out": lambda v, bound, log_w: (0, bound - leave_one_out_bounds(log_w) - v),
-    "reparameterized": lambda v, bound, log_w: (1, -v),
-    "sticking the landing": lambda v, bound, log_w: (1, 0),
-    "doubly reparameterized": lambda v, bound, log_w: (v, 0),
+    "reparameterized": lambda v, bound, log_w: iwae.ESTIMATORS["standard"](v),
+    "sticking the landing": lambda v, bound, log_w: iwae.ESTIMATORS["stl"](v),
+    "doubly reparameterized": lambda v, bound, log_w: iwae.ESTIMATORS["dreg"](v),
 }
 
 
@@ -80,36 +81,16 @@ def _backward_to_q(model, x, eps, estimator):
     """B (N,) and the gradients dmu and dlogvar of the loss, (L, N); sets the decoder's gradient."""
     if estimator not in ESTIMATORS:
         raise ValueError(f"estimator must be one of {', '.join(ESTIMATORS)}, got {estimator!r}")
-    x, mu, logvar, eps, z, output, log_px = model._forward(x, eps)  # z, eps (L, K, N)
-    n, mu, logvar = x.shape[-1], mu[:, None], logvar[:, None]  # (L, 1, N)
-    zero = array_module(z).zeros_like(z)
-    log_w = log_px + (log_density(z, zero, zero) - log_density(z, mu, logvar)).sum(axis=0)
-    bound = log_mean_exp(log_w)
-    v = array_module(z).exp(log_w - bound) / len(log_w)  # (K, N)
+    forward = model._forward(x, eps)
+    log_w = model._log_w(*forward)  # (K, N)
+    bound, v = bound_and_weights(log_w)
     path, score = ESTIMATORS[estimator](v, bound, log_w)
-
-    # loss = -mean over the batch of log mean exp(log w)
-    dlog_w = -v / n
-    # log w = log p(x|z) + log p(z) - log q(z); output = decoder(z)
-    doutput = model.likelihood.backward(dlog_w, as_vectors(x, 1, n), as_vectors(output, *v.shape))
-    dz = model.decoder.backward(doutput.reshape(output.shape)).reshape(z.shape)
-    log_q_dz, log_q_dmu, log_q_dlogvar = log_density_grad(z, mu, logvar)
-    dz += dlog_w * (log_density_grad(z, zero, zero)[0] - log_q_dz)
-    # z = mu + std * eps, and log q(z|x) depends on mu and logvar also at a fixed z
-    dmu, dlogvar = reparameterize_backward(path * dz, logvar, eps)
-    dmu = (dmu - score / n * log_q_dmu).sum(axis=1)
-    dlogvar = (dlogvar - score / n * log_q_dlogvar).sum(axis=1)
-    return bound, dmu, dlogvar
-
-
-def log_mean_exp(log_w):
-    """log of the mean of exp(log_w) over the first axis, without overflow."""
-    xp, top = array_module(log_w), log_w.max(axis=0)
-    return top + xp.log(xp.exp(log_w - top).mean(axis=0))
+    # loss = -mean over the batch of B
+    return bound, *backward_to_q(model, forward, -1 / len(x), v, path, score)
 
 
 def leave_one_out_bounds(log_w):
-    """log_mean_exp of log_w (K, N) without sample k, for each k: (K, N).
+    """B from log_w (K, N) without sample k, for each k: (K, N).
 
     Raises ValueError for K = 1.
     """
@@ -120,5 +101,6 @@ def leave_one_out_bounds(log_w):
     w = xp.exp(log_w - top)
     # sum - w >= 1, except for the largest w, where the difference would lose its digits
     others = xp.where(largest, 1, w.sum(axis=0) - w)
-    rest = log_mean_exp(xp.where(largest, -math.inf, log_w)) + math.log(k)
+    rest, _ = bound_and_weights(xp.where(largest, -math.inf, log_w))
+    rest = rest + math.log(k)
     return xp.where(largest, rest, top + xp.log(others)) - math.log(k - 1)

@@ -74,6 +74,7 @@ class Model(Module):
     reconstruct = None  # a model that turns x into codes and back has it, see EncoderDecoder
     sample_means = None  # a model that draws from a prior has it, see EncoderDecoder
     log_weights = None  # a model that bounds log p(x) has this method, see VAE.log_weights
+    weights_per_draw = 1  # how many weights of an example log_weights gives for one draw of noise
     settings = None  # the arguments of make_model, as JSON holds them, if it built this model
     options = {}  # {name: Option}: what this kind of model takes beyond the arguments of all models
     networks = ("conv", "mlp")  # the names of the networks that it can be built of

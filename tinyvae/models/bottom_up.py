@@ -50,7 +50,7 @@ class Inferred(NamedTuple):
 
 
 class BottomUp(Module):
-    """q(z_1|x) q(z_2|z_1) ... q(z_T|z_{T-1}). Burda, Grosse and Salakhutdinov 2016, eq. 5.
+    """q(z_1|x) q(z_2|z_1) ... q(z_T|z_{T-1}). Burda, Grosse and Salakhutdinov 2016, section 2.
 
     layers: a GaussianEncoder of x, then a GaussianLayer of each of z_1, ..., z_{T-1}.
     """

@@ -6,6 +6,7 @@ the order of its layers.
 """
 
 import math
+from functools import partial
 
 from tinyvae.engine.activations import ReLU
 from tinyvae.engine.layers import Conv2d, ConvTranspose2d, Flatten, Linear, Reshape, Sequential
@@ -95,16 +96,20 @@ class ConvNetworks:
 
 
 class MLPNetworks:
-    """Fully connected networks for examples of any shape; hidden: the widths of the layers."""
+    """Fully connected networks for examples of any shape; hidden: the widths of the layers.
 
-    def __init__(self, shape, hidden, rng):
+    activation: makes the layer behind each hidden layer (default: a ReLU).
+    """
+
+    def __init__(self, shape, hidden, rng, activation=None):
         self.shape, self.hidden, self.rng = shape, hidden, rng
+        self.activation = activation or partial(ReLU, inplace=True)
         self.size, self.features = math.prod(shape), hidden[-1]
 
     def trunk(self):
         """(..., N) -> (D, N) -> (hidden[0], N) -> ... -> (hidden[-1], N)."""
         first = Linear(self.size, self.hidden[0], rng=self.rng, needs_input_grad=False)
-        return Sequential(Flatten(), first, ReLU(inplace=True), *self._dense(self.hidden))
+        return Sequential(Flatten(), first, self.activation(), *self._dense(self.hidden))
 
     def decoder(self, latent_dim):
         """(L, N) -> (hidden[-1], N) -> ... -> (hidden[0], N) -> (..., N): the mirror image."""
@@ -115,5 +120,5 @@ class MLPNetworks:
     def _dense(self, widths):
         layers = []
         for inside, outside in zip(widths[:-1], widths[1:], strict=True):
-            layers += [Linear(inside, outside, rng=self.rng), ReLU(inplace=True)]
+            layers += [Linear(inside, outside, rng=self.rng), self.activation()]
         return layers

@@ -54,11 +54,11 @@ class VAE(EncoderDecoder):
         super().__init__(encoder, decoder, likelihood, encoder.mu.out_features)
 
     @classmethod
-    def build(cls, networks, latent_dim, likelihood):
+    def build(cls, networks, latent_dim, likelihood, **options):
         """The VAE made of `networks`, a ConvNetworks or MLPNetworks."""
         trunk, decoder = networks.trunk(), networks.decoder(latent_dim)
         encoder = GaussianEncoder(trunk, networks.features, latent_dim, rng=networks.rng)
-        return cls(encoder, decoder, likelihood)
+        return cls(encoder, decoder, likelihood, **options)
 
     def encode(self, x, *labels):
         """Examples x (N, ...) -> mu and logvar of q(z|x), each (N, L)."""
@@ -128,7 +128,10 @@ class VAE(EncoderDecoder):
         Each is an unbiased estimate of the ELBO. The log of the mean of their exponentials over S
         estimates the importance-weighted bound: Burda, Grosse and Salakhutdinov 2016, eq. 8.
         """
-        _, mu, logvar, _, z, _, log_px = self._forward(x, eps, *labels)
+        return self._log_w(*self._forward(x, eps, *labels))
+
+    def _log_w(self, x, mu, logvar, eps, z, output, log_px):
+        """log_weights from what `_forward` returns."""
         zero = array_module(z).zeros_like(z)
         log_pz = log_density(z, zero, zero).sum(axis=0)
         log_qz = log_density(z, mu[:, None], logvar[:, None]).sum(axis=0)

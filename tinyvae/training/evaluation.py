@@ -103,13 +103,15 @@ def importance_weighted_bound(model, x, samples, labels=None, *, seed=0, batch_s
     n, rng, xp = len(x), generator(seed, "importance samples"), array_module(model.theta)
     _require_labels(model, labels)
     log_sum = np.full(n, -np.inf)
-    for start in range(0, samples, CHUNK):
-        size = min(CHUNK, samples - start)
-        eps = xp.asarray(rng.standard_normal((size, n, model.noise_dim), np.float32))
+    per_draw = model.weights_per_draw
+    for start in range(0, samples, chunk := max(CHUNK, per_draw)):
+        size = min(chunk, samples - start)
+        draws = -(-size // per_draw)  # rounded up
+        eps = xp.asarray(rng.standard_normal((draws, n, model.noise_dim), np.float32))
         for batch in _slices(n, batch_size):
             its_labels = xp.asarray(labels[batch]) if model.wants_labels else None
             inputs = model.inputs(_on_device(model, x[batch]), eps[:, batch], its_labels)
-            log_w = to_host(model.log_weights(*inputs)).astype(np.float64)  # (S, N)
+            log_w = to_host(model.log_weights(*inputs))[:size].astype(np.float64)  # (size, N)
             log_sum[batch] = np.logaddexp(log_sum[batch], np.logaddexp.reduce(log_w, axis=0))
     return log_sum - math.log(samples)
 

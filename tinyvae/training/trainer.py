@@ -78,7 +78,7 @@ class Trainer:
         model.require_examples(len(data.x_train))
         self.optimizer = OPTIMIZERS[config.optimizer](model, lr=config.lr)
         examples = min(config.batch_size, len(data.x_train))
-        parts = parts_of(model, examples * config.samples)
+        parts = parts_of(model, examples * config.samples * model.weights_per_draw)
         threads = config.threads or cores()
         self.parallel = DataParallel(model, parts, threads, config.free_bits)
         self.feed = Feed(model, data, config)
