@@ -26,6 +26,7 @@ from tinyvae.engine.likelihoods import Bernoulli, Gaussian, LearnedGaussian
 from tinyvae.engine.masked import MaskedConv2d
 from tinyvae.models.code_prior import CodePrior
 from tinyvae.models.codebook import Codebook
+from tinyvae.models.iwae import bound_and_weights
 from tinyvae.models.registry import LIKELIHOODS, MODELS, make_model
 from tinyvae.rng import generator
 
@@ -100,6 +101,9 @@ def _formula_rows(rng):
         lambda: (codebook.lookup(choice) * de).sum(), codebook.vectors.value
     )
     yield "codebook", differences.relative_error(numerical, codebook.vectors.grad)
+    numerical = differences.numerical_gradient(lambda: d[0] @ bound_and_weights(a)[0], a)
+    weighed = d[0] * bound_and_weights(a)[1]
+    yield "bound_and_weights", differences.relative_error(numerical, weighed)
     kl, floor = np.array([0.1, 0.7, 0.3]), 0.4
     numerical = differences.numerical_gradient(lambda: schedules.free_bits(kl, floor), kl)
     yield "free_bits", differences.relative_error(numerical, schedules.free_bits_grad(kl, floor))
@@ -175,6 +179,8 @@ def _model_rows(rng):
     codes = rng.integers(0, 5, (3, 12)).astype(float)
     error = differences.check_model(CodePrior.build(5, (3, 4), rng, width=6), codes, rng=rng)
     yield "CodePrior", error
+    model = make_model("iwae", "mlp", 4, "bernoulli", k=1)
+    yield "IWAE mlp, k 1", differences.check_model(model, x, eps, rng=rng)
 
 
 def main():

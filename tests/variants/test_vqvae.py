@@ -196,6 +196,20 @@ def test_perplexity_is_of_all_examples_together():
     assert found["mse"] == pytest.approx(((model.reconstruct(x) - x) ** 2).mean(), rel=1e-5)
 
 
+def test_a_step_moves_each_used_code_to_the_mean_of_its_vectors():
+    """Its moving average has no past yet. No optimizer moves the codebook beside."""
+    run = trainer(None, {"model": "vqvae", "network": "conv", "codes": 9, "codebook": "ema"})
+    book = run.model.codebook
+    run.feed.begin(0)
+    (x,) = run.feed.inputs(0)
+    z = run.model.encoder.forward(np.ascontiguousarray(np.moveaxis(x, 0, -1))).reshape(3, -1)
+    index, expected = book.nearest(z), book.vectors.value.copy()
+    for code in np.unique(index):
+        expected[code] = z[:, index == code].mean(axis=1)
+    run.steps.do(0)
+    np.testing.assert_allclose(book.vectors.value, expected, rtol=1e-4, atol=1e-6)
+
+
 @each_codebook
 def test_a_run_revives_codes_after_each_epoch(codebook):
     """All vectors of the codebook but one begin far away from whatever the encoder gives."""

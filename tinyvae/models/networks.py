@@ -6,8 +6,6 @@ the order of its layers.
 """
 
 import math
-from functools import partial
-
 from tinyvae.engine.activations import ReLU
 from tinyvae.engine.layers import Conv2d, ConvTranspose2d, Flatten, Linear, Reshape, Sequential
 from tinyvae.errors import UserError
@@ -99,12 +97,12 @@ class ConvNetworks:
 class MLPNetworks:
     """Fully connected networks for examples of any shape; hidden: the widths of the layers.
 
-    activation: makes the layer behind each hidden layer (default: a ReLU).
+    activation: the class of the layer behind each hidden one, such as Tanh; None: ReLU in place.
     """
 
     def __init__(self, shape, hidden, rng, activation=None):
         self.shape, self.hidden, self.rng = shape, hidden, rng
-        self.activation = activation or partial(ReLU, inplace=True)
+        self.activation = activation or (lambda: ReLU(inplace=True))
         self.size, self.features = math.prod(shape), hidden[-1]
 
     def trunk(self):
