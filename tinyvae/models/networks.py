@@ -6,6 +6,7 @@ the order of its layers.
 """
 
 import math
+
 from tinyvae.engine.activations import ReLU
 from tinyvae.engine.layers import Conv2d, ConvTranspose2d, Flatten, Linear, Reshape, Sequential
 from tinyvae.errors import UserError
