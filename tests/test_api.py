@@ -26,6 +26,8 @@ engine.layers | | Sequential
 engine.layers | shapes | Reshape Flatten
 engine.layers | shapes errors | Linear
 engine.layers | shapes errors source | Conv2d ConvTranspose2d
+engine.masked | shapes source | MaskedLinear
+engine.masked | shapes errors source | MaskedConv2d
 engine.activations | shapes | ReLU Sigmoid Tanh sigmoid
 engine.module | | Layer Module Module.gathered Module.named_children Module.named_modules
 engine.module | | Module.named_parameters Module.replica Module.state_dict
@@ -46,6 +48,12 @@ engine.categorical | shapes errors | one_hot
 engine.categorical | shapes units | log_softmax
 engine.categorical | shapes units source | cross_entropy_grad
 engine.categorical | shapes units errors source | cross_entropy
+engine.planar | shapes | Step
+engine.planar | shapes errors | Step.forward Step.backward
+engine.planar | source | Planar
+engine.flows | source | Coupling InverseAutoregressive
+engine.flows | shapes | Coupling.inverse InverseAutoregressive.inverse
+engine.flows | shapes | Flow Flow.forward Flow.backward Flow.inverse
 engine.convolution | shapes | positions patches_adjoint product_with_patches
 engine.convolution | source | output_size
 engine.convolution | shapes source | patches
@@ -61,18 +69,20 @@ engine.backend | | array_module matmul to_host
 engine.backend | shapes | fused
 engine.backend | errors | get_backend
 engine.differences | | check_direction check_layer check_model relative_error
-engine.differences | shapes | check_function
+engine.differences | shapes | check_function check_flow
 engine.differences | shapes source | numerical_gradient
 models.registry | | all_options
 models.registry | shapes errors | make_model
 models.options | | Option is_count is_number
 models.options | errors | Option.parse Option.checked counts
 models.base | | EncoderDecoder.support Model.inputs Model.terms_backward
-models.base | errors | Model.loss Model.backward Model.require_support
+models.base | | Model.after_step Model.frozen
+models.base | errors | Model.loss Model.backward Model.require_support Model.require_examples
 models.base | shapes | EncoderDecoder EncoderDecoder.decode EncoderDecoder.draw
 models.base | shapes | EncoderDecoder.draw_codes EncoderDecoder.embed EncoderDecoder.metrics
 models.base | shapes | EncoderDecoder.reconstruct EncoderDecoder.sample
 models.base | shapes | EncoderDecoder.sample_means Loss.dterms Model Model.metrics
+models.base | shapes | Model.end_epoch
 models.base | shapes units | Loss.total
 models.base | units | Model.terms
 models.base | | Loss
@@ -88,9 +98,29 @@ models.cvae | shapes | CVAE
 models.hvae | | HVAE.build
 models.hvae | shapes | HVAE HVAE.codes_from HVAE.embed
 models.hvae | shapes units | HVAE.log_weights HVAE.terms
+models.iwae | shapes | IWAE bound_and_weights backward_to_q
+models.iwae | shapes | IWAE.terms
+models.iwae | shapes units | IWAE.log_weights
+models.flow | | FlowVAE.build
+models.flow | shapes source | FlowVAE
+models.flow | shapes | FlowVAE.encode FlowVAE.embed
+models.flow | shapes | FlowVAE.terms FlowVAE.log_weights
+models.vqvae | | VQVAE.build VQVAE.end_epoch
+models.vqvae | shapes errors | VQVAE.decode
+models.vqvae | shapes | VQVAE VQVAE.encode VQVAE.reconstruct VQVAE.metrics
+models.vqvae | shapes source | VQVAE.terms
+models.codebook | | Codebook.follow
+models.codebook | errors | Codebook.require_fits
+models.codebook | shapes | Codebook.collect Codebook.lookup_backward
+models.codebook | shapes source | Codebook.revive
+models.codebook | shapes | Codebook Codebook.nearest Codebook.one_hot Codebook.lookup
+models.code_prior | | CodePrior.build CodePrior.sample
+models.code_prior | shapes | CodePrior CodePrior.metrics
+models.code_prior | units | CodePrior.terms
 models.classifier | shapes | Classifier Classifier.metrics Classifier.probabilities
 models.classifier | shapes units | Classifier.terms
 models.networks | shapes | ConvNetworks.trunk ConvNetworks.decoder
+models.networks | shapes | ConvNetworks.grid_trunk ConvNetworks.grid_decoder
 models.networks | shapes errors | ConvNetworks
 models.networks | shapes | MLPNetworks MLPNetworks.trunk MLPNetworks.decoder
 data.dataset | | Dataset.fingerprint Dataset.is_table

@@ -1,5 +1,6 @@
 import math
 import re
+from functools import partial
 
 import numpy as np
 import pytest
@@ -12,6 +13,8 @@ from tinyvae import (
     ConvTranspose2d,
     Flatten,
     Linear,
+    MaskedConv2d,
+    MaskedLinear,
     ReLU,
     Reshape,
     Sequential,
@@ -21,6 +24,17 @@ from tinyvae import (
     to_host,
 )
 from tinyvae.engine.differences import check_layer
+
+
+def masked(base, function, mask, *arguments):
+    """PyTorch's layer `base`, computed by `function` with weights of which some count as 0."""
+
+    class Masked(base):
+        def forward(self, x):
+            return function(x, self.weight * self.weight.new_tensor(mask), self.bias)
+
+    return Masked(*arguments)
+
 
 # Every layer: tinyvae's, PyTorch's, the shape of an input.
 CASES = {
@@ -34,6 +48,26 @@ CASES = {
         lambda rng: ConvTranspose2d(3, 2, (3, 4), (2, 3), (1, 0), (1, 2), rng=rng),
         lambda nn: nn.ConvTranspose2d(3, 2, (3, 4), (2, 3), (1, 0), (1, 2)),
         (3, 5, 4, 2),
+    ),
+    "MaskedLinear": (
+        lambda rng: MaskedLinear(5, 7, 3, strict=True, rng=rng),
+        lambda nn: masked(
+            nn.Linear,
+            nn.functional.linear,
+            [[j % 3 < i % 3 for j in range(5)] for i in range(7)],
+            *(5, 7),
+        ),
+        (5, 4),
+    ),
+    "MaskedConv2d": (
+        lambda rng: MaskedConv2d(2, 3, 3, own=False, rng=rng),
+        lambda nn: masked(
+            nn.Conv2d,
+            partial(nn.functional.conv2d, padding=1),
+            [[1, 1, 1], [1, 0, 0], [0, 0, 0]],
+            *(2, 3, 3),
+        ),
+        (2, 4, 5, 3),
     ),
     "ReLU": (lambda rng: ReLU(), lambda nn: nn.ReLU(), (5, 3)),
     "Sigmoid": (lambda rng: Sigmoid(), lambda nn: nn.Sigmoid(), (5, 3)),

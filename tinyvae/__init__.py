@@ -9,17 +9,9 @@ measure). A room imports only from the rooms named before it.
 from tinyvae.engine.activations import ReLU, Sigmoid, Tanh
 from tinyvae.engine.backend import array_module, get_backend, to_host
 from tinyvae.engine.flows import Coupling, Flow, InverseAutoregressive
-from tinyvae.engine.layers import (
-    Conv2d,
-    ConvTranspose2d,
-    Flatten,
-    Linear,
-    MaskedLinear,
-    Reshape,
-    Sequential,
-)
+from tinyvae.engine.layers import Conv2d, ConvTranspose2d, Flatten, Linear, Reshape, Sequential
 from tinyvae.engine.likelihoods import Bernoulli, Gaussian, LearnedGaussian
-from tinyvae.engine.masked import MaskedConv2d
+from tinyvae.engine.masked import MaskedConv2d, MaskedLinear
 from tinyvae.engine.optim import SGD, Adam, clip_grad_norm
 from tinyvae.engine.planar import Planar
 from tinyvae.errors import UserError
@@ -56,9 +48,9 @@ __all__ = [
     "InverseAutoregressive",
     "LearnedGaussian",
     "Linear",
+    "MaskedConv2d",
     "MaskedLinear",
     "Planar",
-    "MaskedConv2d",
     "ReLU",
     "Reshape",
     "Sequential",

@@ -13,17 +13,9 @@ from tinyvae.engine import differences, gaussian, schedules
 from tinyvae.engine.activations import ReLU, Sigmoid, Tanh
 from tinyvae.engine.categorical import cross_entropy, cross_entropy_grad
 from tinyvae.engine.flows import STEPS, Flow
-from tinyvae.engine.layers import (
-    Conv2d,
-    ConvTranspose2d,
-    Flatten,
-    Linear,
-    MaskedLinear,
-    Reshape,
-    Sequential,
-)
+from tinyvae.engine.layers import Conv2d, ConvTranspose2d, Flatten, Linear, Reshape, Sequential
 from tinyvae.engine.likelihoods import Bernoulli, Gaussian, LearnedGaussian
-from tinyvae.engine.masked import MaskedConv2d
+from tinyvae.engine.masked import MaskedConv2d, MaskedLinear
 from tinyvae.models.code_prior import CodePrior
 from tinyvae.models.codebook import Codebook
 from tinyvae.models.iwae import bound_and_weights

@@ -5,7 +5,8 @@ planar.py has what a step is, and the planar step. docs/variants/flow.md has the
 
 from tinyvae.engine.activations import Tanh
 from tinyvae.engine.backend import array_module, fused
-from tinyvae.engine.layers import Linear, MaskedLinear
+from tinyvae.engine.layers import Linear
+from tinyvae.engine.masked import MaskedLinear
 from tinyvae.engine.module import Module
 from tinyvae.engine.planar import Planar, Step
 
@@ -55,6 +56,7 @@ class Coupling(Affine):
         self.network = Network(from_z, Linear(features, width, rng=rng), out)
 
     def inverse(self, z, h):
+        """z' (L, M) and h (features, M) -> the z (L, M) that forward turns into z'."""
         self._require(z, h)
         self._saved, xp = None, array_module(z)  # the network forgets what forward kept
         kept, moved = z[: self.kept], z[self.kept :]
@@ -79,6 +81,7 @@ class InverseAutoregressive(Affine):
         self.network = Network(from_z, Linear(features, width, rng=rng), out)
 
     def inverse(self, z, h):
+        """z' (L, M) and h (features, M) -> the z (L, M) that forward turns into z'."""
         self._require(z, h)
         self._saved, xp = None, array_module(z)
         found = xp.zeros_like(z)
@@ -123,6 +126,7 @@ class Flow(Module):
         self.steps = [STEPS[kind](latent_dim, features, rng=rng) for _ in range(number)]
 
     def forward(self, z, h):
+        """z (L, S, N) and h (features, N) -> z' (L, S, N) and log_det (S, N)."""
         shape, (z, h) = z.shape, _folded(z, h)
         log_det = array_module(z).zeros_like(z[0])
         for i, step in enumerate(self.steps):
@@ -131,7 +135,10 @@ class Flow(Module):
         return z.reshape(shape), log_det.reshape(shape[1:])
 
     def backward(self, dz, dlog_det):
-        """dz (L, S, N) and dh (features, N); dh is 0 if there are no steps."""
+        """dz' (L, S, N) and dlog_det (S, N) -> dz (L, S, N) and dh (features, N).
+
+        Without steps dh is the number 0.
+        """
         shape, dz, dlog_det, dh = dz.shape, dz.reshape(len(dz), -1), dlog_det.reshape(-1), 0
         for i, step in reversed([*enumerate(self.steps)]):
             # z = turned(step(turned(z), h)), and every step adds to log_det
@@ -143,6 +150,7 @@ class Flow(Module):
         return dz.reshape(shape), dh
 
     def inverse(self, z, h):
+        """z' (L, S, N) and h (features, N) -> the z (L, S, N) that forward turns into z'."""
         shape, (z, h) = z.shape, _folded(z, h)
         for i, step in reversed([*enumerate(self.steps)]):
             z = self._turned(step.inverse(self._turned(z, i), h), i)

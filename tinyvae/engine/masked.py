@@ -1,10 +1,47 @@
-"""A convolution that looks back only: the layer of an autoregressive model of images or grids."""
+"""Layers that look back only, for autoregressive models: each output sees earlier inputs alone."""
 
 import math
 
 from tinyvae.engine.backend import array_module, matmul
 from tinyvae.engine.convolution import patches, patches_adjoint, product_with_patches
-from tinyvae.engine.layers import Conv2d
+from tinyvae.engine.layers import Conv2d, Linear
+
+
+class MaskedLinear(Linear):
+    """A Linear layer in which output i sees input j only if j % size < i % size.
+
+    strict=False: only if j % size <= i % size. The other weights have no effect and no gradient.
+    x (in, N) -> y (out, N).
+
+    Two such layers, one of them strict, make a network whose outputs d, d + size, ... depend on the
+    inputs before d alone, for `size` inputs. Germain et al. 2015 (MADE), section 4.
+    """
+
+    def __init__(self, in_features, out_features, size, *, strict, rng):
+        super().__init__(in_features, out_features, rng=rng)
+        self.size, self.strict = size, strict
+
+    def forward(self, x):
+        self._require_input(x, ("in_features", "N"), self.in_features)
+        self._x = x
+        return matmul(self.weight.value * self._mask(x), x) + self.bias.value[:, None]
+
+    def backward(self, dy):
+        x = self._consume("_x")
+        self._require_gradient(dy, (self.out_features, x.shape[1]))
+        # y = (mask * W) @ x + b
+        mask = self._mask(x)
+        matmul(dy, x.T, out=self.weight.grad)
+        self.weight.grad *= mask
+        ones = array_module(dy).ones(dy.shape[1], dtype=dy.dtype)
+        matmul(dy, ones, out=self.bias.grad)  # db = the sum of dy over the batch
+        return matmul((self.weight.value * mask).T, dy)
+
+    def _mask(self, x):
+        xp = array_module(x)
+        i = xp.arange(self.out_features)[:, None] % self.size
+        j = xp.arange(self.in_features) % self.size
+        return j < i if self.strict else j <= i  # (out_features, in_features)
 
 
 class MaskedConv2d(Conv2d):
@@ -12,8 +49,9 @@ class MaskedConv2d(Conv2d):
 
     Pixels are in reading order. y at a pixel depends on x at the earlier pixels under the kernel,
     and with own=True on x at the pixel itself. kernel_size: odd, or a pair (height, width) of odd
-    numbers. The weights of all other taps are 0, and so are their gradients. own=False is mask A,
-    and own=True mask B, of van den Oord, Kalchbrenner and Kavukcuoglu 2016, section 3.4.
+    numbers; raises ValueError for others. The weights of all other taps are 0, and so are their
+    gradients. own=False is mask A, and own=True mask B, of van den Oord, Kalchbrenner and
+    Kavukcuoglu 2016, section 3.4. x (in_channels, H, W, N) -> y (out_channels, H, W, N).
     """
 
     def __init__(self, in_channels, out_channels, kernel_size, own, *, rng, needs_input_grad=True):

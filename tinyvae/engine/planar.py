@@ -26,6 +26,20 @@ class Step(Module):
     ordered = True  # whether the dimensions of z play different parts
     _saved = None
 
+    def forward(self, z, h):
+        """z (L, M) and h (features, M) -> z' (L, M) and log_det (M,).
+
+        Raises ValueError for other shapes.
+        """
+        raise NotImplementedError
+
+    def backward(self, dz, dlog_det):
+        """dz' (L, M) and dlog_det (M,) -> dz (L, M) and dh (features, M); sets the gradients.
+
+        Raises RuntimeError unless forward was called before, once for every backward.
+        """
+        raise NotImplementedError
+
     def _require(self, z, h):
         if z.ndim != 2 or h.ndim != 2 or z.shape[1] != h.shape[1] or len(z) != self.latent_dim:
             raise ValueError(

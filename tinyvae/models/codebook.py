@@ -57,12 +57,12 @@ class Codebook(Module):
         return matmul(self.vectors.value.T, _matrix(choice)).reshape(-1, *choice.shape[1:])
 
     def lookup_backward(self, de, choice):
-        """Set the gradient of the vectors. One that is chosen several times gets a sum."""
+        """From de (D, ...), set the gradient of the vectors. One chosen twice gets a sum."""
         # e = vectors.T @ choice
         matmul(_matrix(choice), _matrix(de).T, out=self.vectors.grad)  # choice @ de.T
 
     def collect(self, z, choice):
-        """Keep, for `follow`, the sum of the z that each code replaces, and their number."""
+        """Keep, for `follow`, the sum of the z (D, ...) of each code, and their number."""
         matmul(_matrix(choice), _matrix(z).T, out=self.vectors.grad)  # (K, D)
         self.counts.grad = _matrix(choice).sum(axis=1)
 

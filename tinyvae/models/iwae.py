@@ -85,7 +85,7 @@ class IWAE(VAE):
         self.encoder.backward(*backward_to_q(self, forward, dbound, v, path, score))
 
     def log_weights(self, x, eps):
-        """log p(x, z) - log q(z|x) for every z, (k S, N), for x (N, ...) and eps (S, N, k L)."""
+        """log p(x, z) - log q(z|x) in nats, (k S, N), for x (N, ...) and eps (S, N, k L)."""
         return self._weighed(x, eps)[1]
 
 
