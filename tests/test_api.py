@@ -98,7 +98,8 @@ models.cvae | shapes | CVAE
 models.hvae | | HVAE.build
 models.hvae | shapes | HVAE HVAE.codes_from HVAE.embed
 models.hvae | shapes units | HVAE.log_weights HVAE.terms
-models.iwae | shapes | IWAE bound_and_weights backward_to_q
+models.iwae | shapes errors | IWAE
+models.iwae | shapes | bound_and_weights backward_to_q
 models.iwae | shapes | IWAE.terms
 models.iwae | shapes units | IWAE.log_weights
 models.flow | | FlowVAE.build
