@@ -194,7 +194,7 @@ def small(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-@each_run
+@pytest.mark.parametrize("run", {run.split()[0]: run for run in reversed(RUNS)}.values())
 def test_the_command_line(small, capsys, run):
     """A run, resumed for another epoch, leaves numbers, figures and a model that can be loaded."""
     words = ["--dataset", "digits", "--epochs", "1", "--latent-dim", "3", "--out", "run"]
