@@ -46,6 +46,7 @@ def cases(epochs):
 
 def experiment(arguments, data, xp):
     epochs, results = arguments.epochs, {name: [] for name in cases(arguments.epochs)}
+    about = {"dataset": data.name, "train_images": len(data.x_train), "epochs": epochs}
     for seed in range(arguments.seeds):
         for name, (settings, config) in cases(epochs).items():
             print(f"\n{name}, seed {seed}:", flush=True)
@@ -57,11 +58,10 @@ def experiment(arguments, data, xp):
                 raise KeyboardInterrupt(f" in {name}, seed {seed}")
             seconds = {"seconds": sum(row["seconds"] for row in trainer.history)}
             results[name].append(measure(model, trainer.x_test, seed) | seconds)
+            write_json(arguments.out / "hvae.json", about | {"cases": results})
             if name == SHOWN and seed == 0:
                 rng = generator(0, "pictures")
                 pictures = [redrawn(model, held, 6, 6, rng)[:, :, 0] for held in ([1], [0], [])]
-    about = {"dataset": data.name, "train_images": len(data.x_train), "epochs": epochs}
-    write_json(arguments.out / "hvae.json", about | {"cases": results})
     print(f"\n{data.name:30}   bound ± half range     NLL ± half range   KL of each layer")
     for name, rows in results.items():
         numbers = [[row[key] for row in rows] for key in ("total", "nll")]
