@@ -21,11 +21,20 @@ import pytest
 from cupy_names import FILE
 
 from tinyvae import to_host
-from tinyvae.engine import activations, convolution, cuda, gaussian, likelihoods, optim
+from tinyvae.engine import (
+    activations,
+    convolution,
+    cuda,
+    flows,
+    gaussian,
+    likelihoods,
+    optim,
+    planar,
+)
 from tinyvae.engine.backend import array_module
 from tinyvae.engine.convolution import positions
 
-MODULES = (activations, convolution, gaussian, likelihoods, optim)
+MODULES = (activations, convolution, flows, gaussian, likelihoods, optim, planar)
 KERNELS = {  # all functions that something else replaces on a GPU
     name: function
     for module in MODULES
@@ -89,6 +98,10 @@ def arguments():
         "log_density_grad": [normal(3, 2, 5), mu, logvar],
         "precision_weighted": four,
         "precision_weighted_backward": [normal(4, 5), normal(5, 4).T, *four],
+        "_affine": four[:3],
+        "_affine_backward": [normal(4, 5), normal(5), *four[:2]],
+        "_elu_minus": [special(6, 5)],
+        "_elu_minus_slope": [special(6, 5)],
         "_bernoulli_log_prob": [x, logits],
         "_bernoulli_backward": [x, logits, -0.125],
         "_adam": [*adam[:3], 0.01, 1e-7, *adam[3:]],

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tinyvae import UserError, make_model
+from tinyvae import Tanh, UserError, make_model
 from tinyvae.engine.differences import check_model
 from tinyvae.gradcheck import TOLERANCE
 from tinyvae.models.networks import ConvNetworks, MLPNetworks
@@ -169,3 +169,17 @@ def test_a_table_has_a_sigma_for_each_column_and_images_have_one():
     assert of_table.shape == (10,) and of_images.shape == (1,)
     np.testing.assert_allclose(of_table, 0, atol=1e-7)  # sigma^2 = 1, that of a standardized column
     np.testing.assert_allclose(of_images, np.log(0.1), rtol=1e-6)
+
+
+def test_another_activation_has_the_same_weights():
+    """Tanh stands where ReLU stood, and draws nothing from the generator."""
+    parts = {}
+    for activation in (None, Tanh):
+        networks = MLPNetworks(IMAGE, (50, 30), np.random.default_rng(0), activation)
+        parts[activation] = [networks.trunk(), networks.decoder(5)]
+    for relu, tanh in zip(parts[None], parts[Tanh], strict=True):
+        kinds = [type(layer).__name__ for layer in tanh.layers]
+        assert kinds == [type(layer).__name__.replace("ReLU", "Tanh") for layer in relu.layers]
+        assert relu.state_dict().keys() == tanh.state_dict().keys()
+        for name, value in relu.state_dict().items():
+            np.testing.assert_array_equal(tanh.state_dict()[name], value)

@@ -12,8 +12,21 @@ import numpy as np
 from tinyvae.engine import differences, gaussian, schedules
 from tinyvae.engine.activations import ReLU, Sigmoid, Tanh
 from tinyvae.engine.categorical import cross_entropy, cross_entropy_grad
-from tinyvae.engine.layers import Conv2d, ConvTranspose2d, Flatten, Linear, Reshape, Sequential
+from tinyvae.engine.flows import STEPS, Flow
+from tinyvae.engine.layers import (
+    Conv2d,
+    ConvTranspose2d,
+    Flatten,
+    Linear,
+    MaskedLinear,
+    Reshape,
+    Sequential,
+)
 from tinyvae.engine.likelihoods import Bernoulli, Gaussian, LearnedGaussian
+from tinyvae.engine.masked import MaskedConv2d
+from tinyvae.models.code_prior import CodePrior
+from tinyvae.models.codebook import Codebook
+from tinyvae.models.iwae import bound_and_weights
 from tinyvae.models.registry import LIKELIHOODS, MODELS, make_model
 from tinyvae.rng import generator
 
@@ -25,6 +38,7 @@ def table(seed=0):
     rng = generator(seed, "gradcheck")
     yield from _layer_rows(rng)
     yield from _formula_rows(rng)
+    yield from _flow_rows(rng)
     yield from _likelihood_rows(rng)
     yield from _model_rows(rng)
 
@@ -33,8 +47,12 @@ def _layer_rows(rng):
     sizes = {"stride": (2, 3), "padding": (1, 0), "output_padding": (1, 2)}
     cases = [
         (Linear(5, 3, rng=rng), (5, 4)),
+        (MaskedLinear(5, 7, 3, strict=True, rng=rng), (5, 4)),
+        (MaskedLinear(5, 7, 3, strict=False, rng=rng), (5, 4)),
         (Conv2d(2, 3, (3, 2), stride=(2, 1), padding=(1, 0), rng=rng), (2, 7, 5, 3)),
         (ConvTranspose2d(3, 2, (3, 2), **sizes, rng=rng), (3, 4, 3, 2)),
+        (MaskedConv2d(2, 3, 3, own=False, rng=rng), (2, 4, 5, 3)),
+        (MaskedConv2d(2, 3, 3, own=True, rng=rng), (2, 4, 5, 3)),
         (ReLU(), (5, 3)),
         (Sigmoid(), (5, 3)),
         (Tanh(), (5, 3)),
@@ -76,9 +94,38 @@ def _formula_rows(rng):
     numerical = [differences.numerical_gradient(product, x) for x in (a, b, c, d)]
     errors = map(differences.relative_error, numerical, gradients)
     yield "precision_weighted", max(errors)
+    codebook, de = Codebook(d).to(np, np.float64), rng.standard_normal((5, 2, 4))  # K = 3, D = 5
+    choice = codebook.one_hot(np.array([[2, 0, 2, 2], [0, 2, 0, 2]]))  # code 1 is not chosen
+    codebook.lookup_backward(de, choice)
+    numerical = differences.numerical_gradient(
+        lambda: (codebook.lookup(choice) * de).sum(), codebook.vectors.value
+    )
+    yield "codebook", differences.relative_error(numerical, codebook.vectors.grad)
+    numerical = differences.numerical_gradient(lambda: d[0] @ bound_and_weights(a)[0], a)
+    weighed = d[0] * bound_and_weights(a)[1]
+    yield "bound_and_weights", differences.relative_error(numerical, weighed)
     kl, floor = np.array([0.1, 0.7, 0.3]), 0.4
     numerical = differences.numerical_gradient(lambda: schedules.free_bits(kl, floor), kl)
     yield "free_bits", differences.relative_error(numerical, schedules.free_bits_grad(kl, floor))
+
+
+def _flow_rows(rng):
+    cases = [(step(5, 3, rng=rng), "", (5, 4)) for step in STEPS.values()]
+    cases += [(Flow(kind, 3, 5, 3, rng=rng), f" {kind}", (5, 2, 4)) for kind in STEPS]
+    for flow, kind, shape in cases:
+        _move(flow.to(np, np.float64), rng)
+        z, h = rng.standard_normal(shape), rng.standard_normal((3, shape[-1]))
+        errors = differences.check_flow(flow, z, h, rng)
+        yield f"{type(flow).__name__}{kind} log_det", errors.pop("log_det")
+        yield f"{type(flow).__name__}{kind} dz", errors.pop("z")
+        yield f"{type(flow).__name__}{kind} dh", errors.pop("h")
+        yield f"{type(flow).__name__}{kind} dparameters", max(errors.values())
+
+
+def _move(flow, rng):
+    """Add noise to all parameters: where those of a new flow are zero, many gradients are too."""
+    for _, parameter in flow.named_parameters():
+        parameter.value += 0.3 * rng.standard_normal(parameter.value.shape)
 
 
 def _likelihood_rows(rng):
@@ -122,6 +169,18 @@ def _model_rows(rng):
         noise = rng.standard_normal((3, 2, 9))
         error = differences.check_model(model, x, noise, rng=rng, beta=4.0, free_bits=0.01)
         yield f"HVAE mlp, 3 layers, {inference}", error
+    for kind in STEPS:
+        model = make_model("flow", "mlp", 4, flow=kind, flow_steps=3).to(np, np.float64)
+        _move(model.flow, rng)
+        error = differences.check_model(model, x, eps, rng=rng, beta=4.0, free_bits=0.5)
+        yield f"FlowVAE mlp, {kind}, beta 4 and free bits", error
+    model = make_model("vqvae", "conv", 4, codes=7, codebook="ema", commitment=3.0)
+    yield "VQVAE conv, ema", differences.check_model(model, x, rng=rng)
+    codes = rng.integers(0, 5, (3, 12)).astype(float)
+    error = differences.check_model(CodePrior.build(5, (3, 4), rng, width=6), codes, rng=rng)
+    yield "CodePrior", error
+    model = make_model("iwae", "mlp", 4, "bernoulli", k=1)
+    yield "IWAE mlp, k 1", differences.check_model(model, x, eps, rng=rng)
 
 
 def main():

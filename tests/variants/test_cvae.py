@@ -21,7 +21,7 @@ from tinyvae import (
     to_host,
 )
 from tinyvae.engine.differences import numerical_gradient, relative_error
-from tinyvae.models.cvae import ConditionalDecoder, ConditionalEncoder, with_classes
+from tinyvae.models.cvae import ONE, ConditionalDecoder, ConditionalEncoder, with_classes
 
 K = 4
 LABELS = np.array([2, 0, 3, 3, 1, 0, 2])
@@ -51,7 +51,7 @@ def by_hand(model, x, eps, labels):
         return state[f"{name}.weight"] @ inputs + state[f"{name}.bias"]
 
     for i in range(n):
-        y = np.eye(model.classes)[labels[i]]
+        y = ONE * np.eye(model.classes)[labels[i]]
         h = np.tanh(linear("encoder.trunk.1", x[i].ravel()))
         mu, logvar = (linear(f"encoder.{head}", np.append(h, y)) for head in ("mu", "logvar"))
         std = np.sqrt(np.exp(logvar))
@@ -88,7 +88,7 @@ def test_the_rows_of_the_classes_repeat_for_every_sample(xp):
     assert rows.shape == (3 + K, 10) and rows.dtype == np.float64
     for s in range(2):
         for i in range(5):
-            expected = np.append(z[:, s, i], np.eye(K)[labels[i]])
+            expected = np.append(z[:, s, i], ONE * np.eye(K)[labels[i]])
             np.testing.assert_array_equal(rows[:, 5 * s + i], expected)
 
 

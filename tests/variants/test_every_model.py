@@ -9,20 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cupy_counts import counted
-from short_runs import (
-    DATA,
-    STEPS,
-    after_step,
-    assert_same_run,
-    interrupt,
-    resumed,
-    trainer,
-    without_seconds,
-)
+from short_runs import STEPS, after_step, assert_same_run, interrupt, without_seconds
+from short_runs import resumed as resumed_run
+from short_runs import trainer as new_trainer
+from toys import toy_data
 
 from examples import train_mnist
 from tinyvae import UserError, make_model, to_host
-from tinyvae.data import load, to_float
+from tinyvae.data import Dataset, load, to_float
 from tinyvae.models.registry import MODELS, all_options
 from tinyvae.training import plots, report
 from tinyvae.training.evaluation import evaluate
@@ -38,10 +32,20 @@ RUNS = {  # the test's name, whose first word is the model's: settings of make_m
     "iwae": {},
     "iwae samples": {"k": 3, "samples": 2},
     "iwae dreg": {"k": 3, "estimator": "dreg"},
+    "iwae stl": {"k": 1, "estimator": "stl"},
+    "iwae vae": {"k": 1},
     "hvae": {"upper": (4, 2)},
     "hvae ladder": {"upper": (4, 2), "inference": "ladder"},
+    "flow": {"flow": "iaf"},
+    "flow planar": {"flow": "planar", "flow_steps": 3, "samples": 2},
+    "flow coupling": {"flow": "coupling", "flow_steps": 2},
+    "flow none": {"flow_steps": 0},
+    "vqvae": {"codes": 9},
+    "vqvae ema": {"codes": 9, "codebook": "ema"},
+    "vqvae commitment": {"codes": 12, "commitment": 2.0},
 }
-EXTRA_FIGURES = {}  # model: figures beside those of all models with vectors as codes
+# Figures of a model beside those of all models.
+EXTRA_FIGURES = {"vqvae": {"code_usage"}}
 
 
 def settings_of(run):
@@ -51,6 +55,17 @@ def settings_of(run):
 
 
 each_run = pytest.mark.parametrize("run", RUNS)
+BIG = toy_data(50, 30)  # with batches of 16: three whole ones and a ragged one of 2
+SMALL_IMAGES = [x[:, :, ::3, ::3] for x in (BIG.x_train, BIG.x_test)]  # 10x10: fast
+DATA = Dataset("small squares", SMALL_IMAGES[0], BIG.y_train, SMALL_IMAGES[1], BIG.y_test)
+
+
+def trainer(folder, settings, xp=np):
+    return new_trainer(folder, settings, xp, DATA)
+
+
+def resumed(folder, settings):
+    return resumed_run(folder, settings, data=DATA)
 
 
 def test_every_model_is_here():

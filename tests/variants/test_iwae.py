@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import logsumexp, softmax
+from scipy.stats import norm
 from short_runs import trainer
 from toys import LATENT_DIM, each_likelihood, tiny_batch, tiny_vae
 
@@ -16,8 +17,9 @@ from tinyvae.laboratory.estimators import gradient
 from tinyvae.laboratory.exact_bound import iw_bound, normal_grid
 from tinyvae.laboratory.linear_gaussian import LinearGaussian
 from tinyvae.models.iwae import ESTIMATORS, bound_and_weights
+from tinyvae.training import report
 from tinyvae.training.config import Config
-from tinyvae.training.evaluation import importance_weighted_bound
+from tinyvae.training.evaluation import evaluate, importance_weighted_bound
 
 SHAPE, D = (2, 1, 3), 6
 LABORATORY = {  # its names of the estimators
@@ -74,6 +76,44 @@ def test_the_estimators_are_those_that_the_laboratory_measures(estimator):
     model.backward()
     gradient(vae, x, eps, LABORATORY[estimator])
     np.testing.assert_allclose(model.grad, vae.grad, rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_the_estimators_by_their_definitions(estimator):
+    """Of one example, by differences of log w in z, and of log q in mu and logvar at a fixed z."""
+    vae, k = tiny_vae(), 3
+    x, eps = tiny_batch(1, k)
+    mu, logvar = (part[0] for part in vae.encode(x))
+    z = mu + np.exp(logvar / 2) * eps[:, 0]  # (K, L)
+
+    def log_w():
+        log_q = norm.logpdf(z, mu, np.exp(logvar / 2)).sum(axis=1)
+        logits = np.log(vae.decode(z)) - np.log1p(-vae.decode(z))
+        log_px = (x * logits - np.log1p(np.exp(logits))).reshape(k, -1).sum(axis=1)
+        return log_px + norm.logpdf(z).sum(axis=1) - log_q
+
+    def log_q():
+        return norm.logpdf(fixed, mu, np.exp(logvar / 2)).sum()
+
+    v, fixed = softmax(log_w()), None
+    path = numerical_gradient(lambda: log_w().sum(), z)  # (K, L), the derivative of each log w_k
+    expected = np.zeros((2, LATENT_DIM))  # of mu and logvar
+    for one, noise_of_one, weight, dz in zip(z, eps[:, 0], v, path, strict=True):
+        fixed = one
+        score = [numerical_gradient(log_q, array) for array in (mu, logvar)]
+        path_of_q = np.array([dz, dz * noise_of_one * np.exp(logvar / 2) / 2])
+        expected += {
+            "standard": weight * (path_of_q - score),
+            "stl": weight * path_of_q,
+            "dreg": weight**2 * path_of_q,
+        }[estimator]
+    model = iwae(vae, k, estimator)
+    model.loss(x, noise(eps, k))
+    model.backward()
+    found = dict(model.named_parameters())
+    for name, gradient_of_it in zip(("mu", "logvar"), expected, strict=True):
+        grad = found[f"encoder.{name}.bias"].grad  # one example: the gradient of mu itself
+        np.testing.assert_allclose(grad, -gradient_of_it, rtol=1e-6, atol=1e-8)
 
 
 @pytest.mark.parametrize("settings", [{}, {"samples": 3, "binarize": "dynamic"}])
@@ -155,10 +195,42 @@ def test_evaluation_counts_samples_of_z(samples, monkeypatch):
     np.testing.assert_allclose(found, logsumexp(log_w, axis=0) - np.log(samples), rtol=1e-12)
 
 
+@pytest.mark.parametrize("k", [4, 30])
+def test_evaluation_decodes_a_bounded_number_of_codes(k, monkeypatch):
+    """At most ten times as many as a batch has examples, and the numbers stay the same."""
+    model, x = iwae(tiny_vae(), k), np.random.default_rng(0).random((40, *SHAPE))
+    found = evaluate(model, x), importance_weighted_bound(model, x, 50)
+    sizes, decode = [], model._decode
+    monkeypatch.setattr(model, "_decode", lambda z: sizes.append(z.shape[1]) or decode(z))
+    numbers = evaluate(model, x, batch_size=6)
+    bound = importance_weighted_bound(model, x, 50, batch_size=6)
+    assert 6 * 10 - k < max(sizes) <= 6 * 10 or max(sizes) == 6 * k
+    assert numbers["bound"] == pytest.approx(found[0]["bound"], rel=1e-12)
+    np.testing.assert_allclose(bound, found[1], rtol=1e-12)
+
+
+def test_the_report_tells_the_elbo_from_the_bound_of_the_loss(monkeypatch):
+    """The ELBO has one weight, the loss k, and the bound for comparison 100."""
+    monkeypatch.setattr(report, "BOUND_SAMPLES", 12)
+    run = trainer(None, {"model": "iwae", "k": 3, "epochs": 1})
+    metrics = report.write_metrics(run)
+    found = metrics["importance_weighted"]
+    assert -found["bound"] < metrics["test"]["bound"] < -found["elbo"]
+    one = importance_weighted_bound(run.model, run.x_test, 1).mean()
+    assert found["elbo"] == pytest.approx(one) and found["samples"] == 12
+    (_, value, note), *_ = [row for row in report.loss_lines(run, metrics) if "samples" in row[2]]
+    assert value == f"{-found['bound']:.2f}" and f"negative ELBO is {-one:.2f}" in note
+
+
 def test_what_is_refused():
     with pytest.raises(UserError) as error:
         make_model("iwae", "mlp", k=0)
     assert str(error.value) == "--k must be whole numbers of at least 1, got 0"
+    vae = make_model("vae", "mlp", LATENT_DIM)
+    with pytest.raises(UserError, match="--k must be whole numbers of at least 1, got 0"):
+        IWAE(vae.encoder, vae.decoder, vae.likelihood, 0)
+    with pytest.raises(UserError, match="--estimator must be one of standard, stl, dreg, got 'is'"):
+        IWAE(vae.encoder, vae.decoder, vae.likelihood, 2, "is")
     for setting in ({"beta": 2.0}, {"kl_anneal": 1}, {"free_bits": 0.1}):
         with pytest.raises(UserError, match="means nothing to the model IWAE, because its loss"):
             Config(**setting).require_fits(make_model("iwae", "mlp"))

@@ -90,12 +90,45 @@ def check_direction(f, theta, gradient, rng, step=1e-6):
 def check_model(model, *inputs, rng, **options):
     """Relative error of model.backward() after model.loss(*inputs, **options), along a direction.
 
-    The direction changes the trained parameters only. The model itself is turned to float64 on the
-    host.
+    The direction changes the trained parameters only. Of two random directions the smaller error
+    counts: a step along one of them may cross the kink of a ReLU, where the slope jumps. The model
+    itself is turned to float64 on the host.
     """
     model.to(np, np.float64)
     f = model.frozen(*inputs, **options)
     model.loss(*inputs, **options)
     model.backward()
     theta, grad = (vector[: model.trained_size] for vector in (model.theta, model.grad))
-    return check_direction(f, theta, grad, rng)
+    return min(check_direction(f, theta, grad, rng) for _ in range(2))
+
+
+def check_flow(flow, z, h, rng):
+    """Relative errors of a normalizing flow at codes z (L, ...) and contexts h (features, N).
+
+    {"z", "h", parameter name: of its backward, "log_det": of its log |det dz'/dz|}. backward is
+    checked as in `check_layer`, with random gradients of both outputs. log_det is compared with the
+    determinant of the matrix of all dz'_i/dz_j. The flow is copied.
+    """
+    flow = copy.deepcopy(flow).to(np, np.float64)
+    z, h = z.copy(), h.copy()
+    y, log_det = flow.forward(z, h)
+    dy, dlog_det = rng.standard_normal(y.shape), rng.standard_normal(log_det.shape)
+    dz, dh = flow.backward(dy.copy(), dlog_det.copy())
+    gradients = {"z": (z, dz), "h": (h, dh)}
+    for name, parameter in flow.named_parameters():
+        gradients[name] = (parameter.value, parameter.grad)
+
+    def f():
+        y, log_det = flow.forward(z, h)
+        return float((y * dy).sum() + (log_det * dlog_det).sum())
+
+    errors = {
+        name: relative_error(numerical_gradient(f, value), gradient)
+        for name, (value, gradient) in gradients.items()
+    }
+    columns = []  # dz'/dz_j, (L, ...)
+    for j in range(len(z)):
+        step = 1e-5 * (np.arange(len(z)) == j).reshape(-1, *[1] * (z.ndim - 1))
+        columns.append((flow.forward(z + step, h)[0] - flow.forward(z - step, h)[0]) / 2e-5)
+    jacobian = np.moveaxis(np.array(columns), (0, 1), (-1, -2))  # (..., L, L)
+    return errors | {"log_det": relative_error(np.linalg.slogdet(jacobian)[1], log_det)}

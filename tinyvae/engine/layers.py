@@ -44,6 +44,40 @@ class Linear(Layer):
         return matmul(self.weight.value.T, dy) if self.needs_input_grad else None  # dx = W.T @ dy
 
 
+class MaskedLinear(Linear):
+    """A Linear layer in which output i sees input j only if j % size < i % size.
+
+    strict=False: only if j % size <= i % size. The other weights have no effect and no gradient.
+    Two such layers, one of them strict, make a network whose outputs d, d + size, ... depend on the
+    inputs before d alone, for `size` inputs. Germain et al. 2015 (MADE), section 4.
+    """
+
+    def __init__(self, in_features, out_features, size, *, strict, rng):
+        super().__init__(in_features, out_features, rng=rng)
+        self.size, self.strict = size, strict
+
+    def forward(self, x):
+        self._require_input(x, ("in_features", "N"), self.in_features)
+        self._x = x
+        return matmul(self.weight.value * self._mask(x), x) + self.bias.value[:, None]
+
+    def backward(self, dy):
+        x = self._consume("_x")
+        self._require_gradient(dy, (self.out_features, x.shape[1]))
+        # y = (mask * W) @ x + b
+        mask = self._mask(x)
+        matmul(dy, x.T, out=self.weight.grad)
+        self.weight.grad *= mask
+        _sum_columns(dy, out=self.bias.grad)
+        return matmul((self.weight.value * mask).T, dy)
+
+    def _mask(self, x):
+        xp = array_module(x)
+        i = xp.arange(self.out_features)[:, None] % self.size
+        j = xp.arange(self.in_features) % self.size
+        return j < i if self.strict else j <= i  # (out_features, in_features)
+
+
 class Conv2d(Layer):
     """Cross-correlation of x (in_channels, H, W, N) with a weight (out, in, Kh, Kw).
 

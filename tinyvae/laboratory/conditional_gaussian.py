@@ -17,7 +17,7 @@ from tinyvae.engine.layers import Flatten, Linear, Sequential
 from tinyvae.engine.likelihoods import Gaussian
 from tinyvae.engine.optim import Adam
 from tinyvae.laboratory.linear_gaussian import BATCH, LinearGaussian, exact_noise
-from tinyvae.models.cvae import CVAE, ConditionalDecoder, ConditionalEncoder
+from tinyvae.models.cvae import CVAE, ONE, ConditionalDecoder, ConditionalEncoder
 from tinyvae.rng import generator
 
 
@@ -45,7 +45,7 @@ class ConditionalGaussian:
         state, latent_dim = model.state_dict(), model.latent_dim
         weight, bias = state["decoder.network.0.weight"], state["decoder.network.0.bias"]
         s2 = float(np.exp(state["likelihood.logvar"][0]))
-        return cls(weight[:, :latent_dim], weight[:, latent_dim:].T + bias, s2)
+        return cls(weight[:, :latent_dim], ONE * weight[:, latent_dim:].T + bias, s2)
 
     def log_p(self, x, labels):
         """log p(x|y) of each example, (N,)."""
@@ -68,11 +68,11 @@ class ConditionalGaussian:
         model = linear_cvae(d, latent_dim, classes, Gaussian(self.s2))
         model.load_state_dict(
             {
-                "encoder.mu.weight": np.hstack([v, -v @ self.means.T]),  # V x - V m_y
+                "encoder.mu.weight": np.hstack([v, -v @ self.means.T / ONE]),  # V x - V m_y
                 "encoder.mu.bias": np.zeros(latent_dim),
                 "encoder.logvar.weight": np.zeros((latent_dim, d + classes)),
                 "encoder.logvar.bias": np.log(variance),
-                "decoder.network.0.weight": np.hstack([self.w, self.means.T]),  # W z + m_y
+                "decoder.network.0.weight": np.hstack([self.w, self.means.T / ONE]),  # W z + m_y
                 "decoder.network.0.bias": np.zeros(d),
             }
         )

@@ -26,9 +26,13 @@ class Judge:
         self.real = to_float(data.x_train)
         self.classifier = train_classifier(data, epochs, xp, seed)
 
+    def classes(self, images):
+        """The likeliest class of each of the images (N, C, H, W) in [0, 1], (N,)."""
+        return self._probabilities(images).argmax(axis=1)
+
     def accuracy(self, images, labels):
         """The classifier's accuracy on uint8 images (N, C, H, W) with labels (N,)."""
-        return float((self._probabilities(to_float(images)).argmax(axis=1) == labels).mean())
+        return float((self.classes(to_float(images)) == labels).mean())
 
     def __call__(self, images):
         """Judge images (N, C, H, W) in [0, 1]: a dict of three numbers.

@@ -13,6 +13,10 @@ from tinyvae.engine.module import Module
 from tinyvae.models.options import Option
 from tinyvae.models.vae import VAE, GaussianEncoder
 
+# The number that stands for "this class" in a one-hot vector, in place of 1. With 1, the weights of
+# the classes begin small, and z has learned the class before the decoder hears of it.
+ONE = 10.0
+
 
 class ConditionalEncoder(GaussianEncoder):
     """The encoder of a VAE, whose two heads read the features of x and the class.
@@ -52,11 +56,15 @@ class ConditionalDecoder(Module):
 
 
 def with_classes(rows, labels, classes):
-    """rows (R, S N), and below them the one-hot labels (N,), once for each sample: (R + K, S N)."""
+    """rows (R, S N), and below them labels (N,) as vectors, once for each sample: (R + K, S N).
+
+    The vector of a label has ONE in the row of its class, and 0 in the other K - 1 rows.
+    """
     xp, (r, columns), n = array_module(rows), rows.shape, len(labels)
+    y = ONE * xp.asarray(one_hot(labels, classes, rows.dtype))  # (K, N)
     joined = xp.empty((r + classes, columns // n, n), dtype=rows.dtype)
     joined[:r] = rows.reshape(r, columns // n, n)
-    joined[r:] = xp.asarray(one_hot(labels, classes, rows.dtype))[:, None]
+    joined[r:] = y[:, None]
     return joined.reshape(r + classes, columns)
 
 

@@ -29,6 +29,7 @@ class IWAE(VAE):
 
     eps (S, N, k L) is the noise of S estimates of the bound, each from k samples of z. The loss is
     the mean over the S estimates. `estimator`: how the gradient of the encoder is estimated.
+    Raises UserError for k < 1 or another estimator.
     """
 
     term_names = ("bound",)
@@ -43,9 +44,10 @@ class IWAE(VAE):
     }
 
     def __init__(self, encoder, decoder, likelihood, k, estimator="standard"):
-        self.k, self.estimator = k, estimator
+        self.k = self.options["k"].checked("k", k)
+        self.estimator = self.options["estimator"].checked("estimator", estimator)
         super().__init__(encoder, decoder, likelihood)
-        self.noise_dim, self.weights_per_draw = k * self.latent_dim, k
+        self.noise_dim, self.weights_per_draw = self.k * self.latent_dim, self.k
 
     @property
     def _is_vae(self):

@@ -63,6 +63,28 @@ class ConvNetworks:
             self._double(first, self.shape[0], self.shape[1:]),
         )
 
+    def grid_trunk(self, channels):
+        """(C, H, W, N) -> (32, H/2, W/2, N) -> (64, H/4, W/4, N) -> (channels, H/4, W/4, N)."""
+        (first, second), rng = CHANNELS, self.rng
+        return Sequential(
+            Conv2d(self.shape[0], first, 3, stride=2, padding=1, rng=rng, needs_input_grad=False),
+            ReLU(inplace=True),
+            Conv2d(first, second, 3, stride=2, padding=1, rng=rng),
+            ReLU(inplace=True),
+            Conv2d(second, channels, 1, rng=rng),
+        )
+
+    def grid_decoder(self, channels):
+        """(channels, H/4, W/4, N) -> (64, H/4, W/4, N) -> (32, H/2, W/2, N) -> (C, H, W, N)."""
+        first, second = CHANNELS
+        return Sequential(
+            Conv2d(channels, second, 3, padding=1, rng=self.rng),
+            ReLU(inplace=True),
+            self._double(second, first, self.half),
+            ReLU(inplace=True),
+            self._double(first, self.shape[0], self.shape[1:]),
+        )
+
     def _double(self, in_channels, out_channels, size):
         """A transposed convolution from half of `size`, rounded up, to `size` (H, W)."""
         # Without output_padding an axis of ceil(size / 2) becomes one of 2 ceil(size / 2) - 1.
@@ -73,16 +95,20 @@ class ConvNetworks:
 
 
 class MLPNetworks:
-    """Fully connected networks for examples of any shape; hidden: the widths of the layers."""
+    """Fully connected networks for examples of any shape; hidden: the widths of the layers.
 
-    def __init__(self, shape, hidden, rng):
+    activation: the class of the layer behind each hidden one, such as Tanh; None: ReLU in place.
+    """
+
+    def __init__(self, shape, hidden, rng, activation=None):
         self.shape, self.hidden, self.rng = shape, hidden, rng
+        self.activation = activation or (lambda: ReLU(inplace=True))
         self.size, self.features = math.prod(shape), hidden[-1]
 
     def trunk(self):
         """(..., N) -> (D, N) -> (hidden[0], N) -> ... -> (hidden[-1], N)."""
         first = Linear(self.size, self.hidden[0], rng=self.rng, needs_input_grad=False)
-        return Sequential(Flatten(), first, ReLU(inplace=True), *self._dense(self.hidden))
+        return Sequential(Flatten(), first, self.activation(), *self._dense(self.hidden))
 
     def decoder(self, latent_dim):
         """(L, N) -> (hidden[-1], N) -> ... -> (hidden[0], N) -> (..., N): the mirror image."""
@@ -93,5 +119,5 @@ class MLPNetworks:
     def _dense(self, widths):
         layers = []
         for inside, outside in zip(widths[:-1], widths[1:], strict=True):
-            layers += [Linear(inside, outside, rng=self.rng), ReLU(inplace=True)]
+            layers += [Linear(inside, outside, rng=self.rng), self.activation()]
         return layers

@@ -7,11 +7,13 @@ from tinyvae.engine.likelihoods import Bernoulli, LearnedGaussian
 from tinyvae.errors import UserError, flag, shown
 from tinyvae.models.autoencoder import Autoencoder
 from tinyvae.models.cvae import CVAE
+from tinyvae.models.flow import FlowVAE
 from tinyvae.models.hvae import HVAE
 from tinyvae.models.iwae import IWAE
 from tinyvae.models.networks import ConvNetworks, MLPNetworks
 from tinyvae.models.options import counts, is_count
 from tinyvae.models.vae import VAE
+from tinyvae.models.vqvae import VQVAE
 from tinyvae.rng import generator
 
 MODELS = {
@@ -20,6 +22,8 @@ MODELS = {
     "cvae": CVAE,
     "hvae": HVAE,
     "iwae": IWAE,
+    "flow": FlowVAE,
+    "vqvae": VQVAE,
 }
 NETWORKS = {"conv": ConvNetworks, "mlp": MLPNetworks}
 

@@ -45,7 +45,7 @@ def evaluate(model, x, labels=None, *, seed=0, batch_size=200):
         eps = xp.asarray(generator(seed, "evaluation").standard_normal(shape, np.float32))
     terms, metrics, codes = dict.fromkeys(model.term_names, 0.0), {}, []
     usage, column_error = 0.0, 0.0
-    for batch in _slices(n, batch_size):
+    for batch in _slices(n, batch_size, model.weights_per_draw):
         part = _on_device(model, x[batch])
         its_eps = eps[:, batch] if model.noise_dim else None
         its_labels = (xp.asarray(labels[batch]),) if model.wants_labels else ()
@@ -108,7 +108,7 @@ def importance_weighted_bound(model, x, samples, labels=None, *, seed=0, batch_s
         size = min(chunk, samples - start)
         draws = -(-size // per_draw)  # rounded up
         eps = xp.asarray(rng.standard_normal((draws, n, model.noise_dim), np.float32))
-        for batch in _slices(n, batch_size):
+        for batch in _slices(n, batch_size, draws * per_draw):
             its_labels = xp.asarray(labels[batch]) if model.wants_labels else None
             inputs = model.inputs(_on_device(model, x[batch]), eps[:, batch], its_labels)
             log_w = to_host(model.log_weights(*inputs))[:size].astype(np.float64)  # (size, N)
@@ -127,5 +127,7 @@ def _on_device(model, x):
     return x
 
 
-def _slices(n, size):
+def _slices(n, size, codes=1):
+    """Batches of at most `size` examples, with `codes` codes each, and of CHUNK * size codes."""
+    size = max(1, min(size, CHUNK * size // codes))
     return [slice(start, start + size) for start in range(0, n, size)]

@@ -32,11 +32,17 @@ def write_metrics(trainer):
             "examples": len(some),
             "samples": BOUND_SAMPLES,
             "bound": float(bound.mean()),
-            "elbo": -evaluate(model, some, some_labels, seed=seed)["total"],  # of the same examples
+            "elbo": _elbo(model, some, some_labels, seed),  # of the same examples
         }
     if trainer.folder:
         write_json(trainer.folder / "metrics.json", metrics)
     return metrics
+
+
+def _elbo(model, x, labels, seed):
+    if model.weights_per_draw > 1:  # its loss is the bound of several weights
+        return float(importance_weighted_bound(model, x, 1, labels, seed=seed).mean())
+    return -evaluate(model, x, labels, seed=seed)["total"]
 
 
 def loss_lines(trainer, metrics):
@@ -56,7 +62,8 @@ def loss_lines(trainer, metrics):
             "importance-weighted bound",
             f"{-bound['bound']:.2f}",
             f"{bound['samples']} samples; the first {bound['examples']} examples, whose "
-            f"{model.objective} is {-bound['elbo']:.2f}",
+            f"{'negative ELBO' if model.weights_per_draw > 1 else model.objective} is "
+            f"{-bound['elbo']:.2f}",
         )
     if "mse" in test:
         where = "column" if data.is_table else "pixel"

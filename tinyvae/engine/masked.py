@@ -1,0 +1,54 @@
+"""A convolution that looks back only: the layer of an autoregressive model of images or grids."""
+
+import math
+
+from tinyvae.engine.backend import array_module, matmul
+from tinyvae.engine.convolution import patches, patches_adjoint, product_with_patches
+from tinyvae.engine.layers import Conv2d
+
+
+class MaskedConv2d(Conv2d):
+    """A Conv2d with stride 1 and y as large as x, in which no pixel of y sees a later pixel of x.
+
+    Pixels are in reading order. y at a pixel depends on x at the earlier pixels under the kernel,
+    and with own=True on x at the pixel itself. kernel_size: odd, or a pair (height, width) of odd
+    numbers. The weights of all other taps are 0, and so are their gradients. own=False is mask A,
+    and own=True mask B, of van den Oord, Kalchbrenner and Kavukcuoglu 2016, section 3.4.
+    """
+
+    def __init__(self, in_channels, out_channels, kernel_size, own, *, rng, needs_input_grad=True):
+        options = {"rng": rng, "needs_input_grad": needs_input_grad}
+        super().__init__(in_channels, out_channels, kernel_size, **options)
+        kernel, stride, _ = self.geometry
+        if any(size % 2 == 0 for size in kernel):
+            raise ValueError(f"MaskedConv2d: kernel_size must be odd, got {kernel_size}")
+        self.geometry = kernel, stride, tuple(size // 2 for size in kernel)  # y as large as x
+        self.seen = math.prod(kernel) // 2 + own  # the first taps in reading order; others are 0
+        self.weight.value = self.weight.value * self._mask()
+
+    def _mask(self):
+        """1 for the taps that are seen, 0 for the others: (Kh, Kw)."""
+        weight = self.weight.value
+        taps = array_module(weight).arange(weight[0, 0].size).reshape(weight.shape[2:])
+        return (taps < self.seen).astype(weight.dtype)
+
+    def forward(self, x):
+        self._require_input(x, ("in_channels", "H", "W", "N"), self.in_channels)
+        self._x_shape, self._y_shape = x.shape, (self.out_channels, *x.shape[1:])
+        self._patches = patches(x, *self.geometry)  # (in Kh Kw, H W N)
+        self._masked = (self._mask() * self.weight.value).reshape(self.out_channels, -1)
+        y = matmul(self._masked, self._patches) + self.bias.value[:, None]
+        return y.reshape(self._y_shape)
+
+    def backward(self, dy):
+        p = self._consume("_patches")
+        self._require_gradient(dy, self._y_shape)
+        # y = (mask * W) @ patches(x) + b
+        dmasked = array_module(dy).empty_like(self._masked)
+        product_with_patches(dy, p, out=dmasked)  # dy @ p.T
+        self.weight.grad = self._mask() * dmasked.reshape(self.weight.value.shape)
+        self.bias.grad = dy.sum(axis=(1, 2, 3))
+        if not self.needs_input_grad:
+            return None
+        dp = matmul(self._masked.T, dy.reshape(self.out_channels, -1))
+        return patches_adjoint(dp, self._x_shape, *self.geometry)
