@@ -44,24 +44,29 @@ def cases(epochs):
     }
 
 
+def trained(name, seed, epochs, data, xp):
+    """A Trainer that has trained the model of this name."""
+    print(f"\n{name}, seed {seed}:", flush=True)
+    settings, config = cases(epochs)[name]
+    model = make_model(**SETTINGS | settings, seed=seed).to(xp)
+    trainer = Trainer(model, data, Config(epochs, binarize="dynamic", seed=seed, **config))
+    trainer.fit()
+    if not trainer.finished:
+        raise KeyboardInterrupt(f" in {name}, seed {seed}")
+    return trainer
+
+
 def experiment(arguments, data, xp):
     epochs, results = arguments.epochs, {name: [] for name in cases(arguments.epochs)}
-    for seed in range(arguments.seeds):
-        for name, (settings, config) in cases(epochs).items():
-            print(f"\n{name}, seed {seed}:", flush=True)
-            model = make_model(**SETTINGS | settings, seed=seed).to(xp)
-            config = Config(epochs, binarize="dynamic", seed=seed, **config)
-            trainer = Trainer(model, data, config)
-            trainer.fit()
-            if not trainer.finished:
-                raise KeyboardInterrupt(f" in {name}, seed {seed}")
-            seconds = {"seconds": sum(row["seconds"] for row in trainer.history)}
-            results[name].append(measure(model, trainer.x_test, seed) | seconds)
-            if name == SHOWN and seed == 0:
-                rng = generator(0, "pictures")
-                pictures = [redrawn(model, held, 6, 6, rng)[:, :, 0] for held in ([1], [0], [])]
     about = {"dataset": data.name, "train_images": len(data.x_train), "epochs": epochs}
-    write_json(arguments.out / "hvae.json", about | {"cases": results})
+    for seed in range(arguments.seeds):
+        for name, rows in results.items():
+            trainer = trained(name, seed, epochs, data, xp)
+            rows.append(measure(trainer, seed))
+            write_json(arguments.out / "hvae.json", about | {"cases": results})
+            if name == SHOWN and seed == 0:
+                held, rng = ([1], [0], []), generator(0, "pictures")
+                pictures = [redrawn(trainer.model, layers, 6, 6, rng)[:, :, 0] for layers in held]
     print(f"\n{data.name:30}   bound ± half range     NLL ± half range   KL of each layer")
     for name, rows in results.items():
         numbers = [[row[key] for row in rows] for key in ("total", "nll")]

@@ -14,12 +14,13 @@ IMAGES, SAMPLES = 1000, 100  # for the importance-weighted bound
 GROUPS, DRAWS = 500, 20  # for share_of_variance
 
 
-def measure(model, x, seed=0):
-    """Numbers about a VAE or a hierarchical VAE on images x, in nats per image.
+def measure(trainer, seed=0):
+    """Numbers about a trained VAE or hierarchical VAE on the test images, in nats per image.
 
     total: the negative ELBO; nll: the negative importance-weighted bound of the first 1000 images
     with 100 samples. kl, active_units, share_of_variance: of each layer, z_1 first.
     """
+    model, x = trainer.model, trainer.x_test
     found, layers = evaluate(model, x, seed=seed), range(1, len(model.latent_layers) + 1)
     bound = importance_weighted_bound(model, x[:IMAGES], SAMPLES, seed=seed)
     return {
@@ -30,6 +31,7 @@ def measure(model, x, seed=0):
         "active_units": [found[f"active_units_{i}"] for i in layers] or [found["active_units"]],
         "share_of_variance": share_of_variance(model, generator(seed, "layers")),
         "parameters": model.theta.size,
+        "seconds": sum(row["seconds"] for row in trainer.history),
     }
 
 

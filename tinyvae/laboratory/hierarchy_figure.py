@@ -37,7 +37,8 @@ def draw(results, pictures, path):
             Patch(fc=shade, ec="k", lw=0.4, label=f"$z_{i}$") for i, shade in enumerate(SHADES, 1)
         ]
         above.legend(handles=keys, loc="outside upper center", ncols=5)
-        for axes, images, title in zip(below.subplots(1, 3), pictures, TITLES, strict=True):
+        sheets = below.subplots(1, 3, gridspec_kw={"wspace": 0.1})
+        for axes, images, title in zip(sheets, pictures, TITLES, strict=True):
             plots.show(axes, plots.mosaic(images, gap=2))
             axes.set_title(title, size=8)
 
