@@ -24,7 +24,7 @@ SETTINGS = {"model": "flow", "network": "mlp", "hidden": (200,)}
 STEPS = 4
 FLOWS = ("planar", "coupling", "iaf")
 KINDS = {"gaussian": {"flow_steps": 0}} | {k: {"flow": k, "flow_steps": STEPS} for k in FLOWS}
-LATENT_DIM, IMAGES, SAMPLES = 20, 500, 1000  # for the NLL: so many images, so many draws for each
+LATENT_DIM, IMAGES, SAMPLES = 20, 500, 500  # for the NLL: so many images, so many draws for each
 TRAINED = ("gaussian", "iaf")  # the q of the two models with two latent dimensions
 
 
@@ -83,7 +83,7 @@ def print_tables(results, gaps):
 
 def main(argv=None):
     parser = experiment_parser(__doc__, "flow")
-    parser.add_argument("--epochs", type=count, default=5, help="for each model (default: 5)")
+    parser.add_argument("--epochs", type=count, default=4, help="for each model (default: 4)")
     parser.add_argument("--seeds", type=count, default=2, help="of each model (default: 2)")
     parser.add_argument("--images", type=count, default=8, help="integrated (default: 8)")
     return run_experiment(__file__, parser, experiment, argv)

@@ -10,7 +10,7 @@ COLOURS = {"best Gaussian q": plots.BLUE, "best q with an iaf flow": plots.VERMI
 FUNCTIONS = [0, 2, 4]  # of a lattice of split_gap: p(x, z), the best Gaussian, the best iaf
 MARKS = {
     "total": ("s", plots.GREY, "negative ELBO"),
-    "nll": ("o", plots.BLUE, "−log p(x), by 1000 draws"),
+    "nll": ("o", plots.BLUE, "−log p(x), by 500 draws"),
 }
 BARS = {"gaussian": plots.BLUE, "iaf": plots.VERMILION}
 
@@ -19,7 +19,9 @@ def draw(results, gaps, examples, path):
     """results, gaps: as examples/flow.py writes them; examples: {model: (images, lattices)}."""
     with plots.page(path, plots.WIDTH, 6.6) as figure:
         above, below = figure.subfigures(2, 1, height_ratios=(4.2, 2.4))
-        rows = above.subplots(len(examples), 2 * PANELS, width_ratios=(3, 5) * PANELS)
+        rows = above.subplots(
+            len(examples), 2 * PANELS, width_ratios=(3, 5) * PANELS, squeeze=False
+        )
         for axes, (model, (images, lattices)) in zip(rows, examples.items(), strict=True):
             numbers = gaps[model]
             gaussian, flow = (_gap(numbers, name) for name in ("_gaussian", "_iaf"))
