@@ -82,17 +82,20 @@ class FlowVAE(VAE):
     def terms(self, x, eps):
         """The two terms of the negative ELBO, for x (N, ...) and noise eps (S, N, L).
 
-        kl (1,): the exact KL(q0 || p), plus the mean of log p(z0) - log p(z) - log_det.
+        kl (1,): in the mean of log q0(z0|x) - log_det - log p(z) the first part is exact.
         """
-        x, mu, logvar, eps, z0, z, log_det, output, log_px = self._forward(x, eps)
-        self._saved = x, mu, logvar, eps, z0, z, log_det, output
-        kl = gaussian.kl_to_standard(mu, logvar).mean(axis=1, dtype=np.float64).sum()
-        change = (0.5 * (z * z - z0 * z0)).sum(axis=0) - log_det  # (S, N)
-        kl = (kl + change.mean(dtype=np.float64)).reshape(1)
-        return {"reconstruction": -log_px.mean(dtype=np.float64), "kl": kl}
+        x, mu, logvar, eps, _, z, log_det, output, log_px = self._forward(x, eps)
+        self._saved = x, mu, logvar, eps, z, output
+        if self.flow.steps:  # log(2 pi) / 2 of each dimension cancels
+            exact = -0.5 * (1 + logvar)  # (L, N), log q0
+            sampled = (0.5 * z * z).sum(axis=0) - log_det  # (S, N), -log p - log_det
+        else:
+            exact, sampled = gaussian.kl_to_standard(mu, logvar), log_det  # log_det is 0
+        kl = exact.mean(axis=1, dtype=np.float64).sum() + sampled.mean(dtype=np.float64)
+        return {"reconstruction": -log_px.mean(dtype=np.float64), "kl": kl.reshape(1)}
 
     def terms_backward(self, dterms):
-        x, mu, logvar, eps, z0, z, log_det, output = self._take_saved()
+        x, mu, logvar, eps, z, output = self._take_saved()
         _, samples, n = eps.shape
         # reconstruction = mean over samples and batch of -log p(x|z)
         dlog_px = -dterms["reconstruction"] / (samples * n)
@@ -100,20 +103,18 @@ class FlowVAE(VAE):
         doutput = self.likelihood.backward(dlog_px, *vectors)  # (D, S, N)
         # output = decoder(z)
         dz = self.decoder.backward(doutput.reshape(output.shape)).reshape(eps.shape)  # (L, S, N)
-        # kl = ... + mean over samples and batch of change
-        dchange = (dterms["kl"] / (samples * n)).astype(z.dtype)  # (1,)
-        # change = sum of (z^2 - z0^2) / 2 - log_det
-        dlog_det = -dchange * array_module(z).ones_like(log_det)
-        dz_all = dz + dchange * z
-        # z, log_det = flow(z0, h)
-        dz0, dh = self.flow.backward(dz_all, dlog_det)
-        # dz0 - dchange * z0, in an order that gives exactly dz if the flow changes nothing
-        dz0 = dz + (dz0 - dz_all + dchange * (z - z0))
+        dkl = (dterms["kl"] / n).astype(z.dtype)[:, None]  # (1, 1)
+        if self.flow.steps:
+            # kl = ... + mean over samples and batch of sum of z^2 / 2 - log_det
+            dsampled = dkl / samples * array_module(z).ones_like(z[0])  # (S, N)
+            # z, log_det = flow(z0, h)
+            dz, dh = self.flow.backward(dz + dsampled * z, -dsampled)
+            # kl = mean over the batch of sum of -(1 + logvar) / 2 + ...
+            dkl_dmu, dkl_dlogvar = 0.0, -0.5
+        else:  # kl = mean over the batch of KL(q0 || p)
+            dh, (dkl_dmu, dkl_dlogvar) = 0.0, gaussian.kl_to_standard_grad(mu, logvar)  # (L, N)
         # z0 = mu + std * eps
-        dmu, dlogvar = gaussian.reparameterize_backward(dz0, logvar[:, None], eps)
-        # kl = mean over the batch of KL(q0 || p) + ...
-        dkl = (dterms["kl"] / n).astype(mu.dtype)[:, None]  # (1, 1)
-        dkl_dmu, dkl_dlogvar = gaussian.kl_to_standard_grad(mu, logvar)  # (L, N)
+        dmu, dlogvar = gaussian.reparameterize_backward(dz, logvar[:, None], eps)
         # mu and logvar are used by every sample and by the KL: the gradients of all uses add up.
         dmu = dmu.sum(axis=1) + dkl * dkl_dmu  # (L, N)
         dlogvar = dlogvar.sum(axis=1) + dkl * dkl_dlogvar
