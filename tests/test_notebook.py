@@ -1,8 +1,8 @@
 """The notebook: the same as its text pair, executed on MNIST, and executed here on the digits."""
 
 import json
+import os
 import re
-import sys
 
 import pytest
 from test_docs import FORMULA, LINK, NAMED, ROOT, TAKEN, source_of
@@ -122,7 +122,7 @@ def test_it_runs_on_the_synthetic_digits(monkeypatch):
     monkeypatch.syspath_prepend(str(SCRIPT.parent))
     import execute_notebook
 
-    monkeypatch.setenv("PYTHONPATH", str(ROOT), prepend=":" if sys.platform != "win32" else ";")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT), prepend=os.pathsep)
     monkeypatch.setenv("TINYVAE_NOTEBOOK_DATA", "digits")
     monkeypatch.setenv("TINYVAE_NOTEBOOK_EPOCHS", "1")
     cells = execute_notebook.executed()["cells"]
