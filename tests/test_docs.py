@@ -83,3 +83,14 @@ def test_the_reading_order_tells_how_long_its_files_are():
     for name, lines in rows:
         actual = len((ROOT / name).read_text().splitlines())
         assert abs(int(lines) - actual) <= 0.1 * actual, f"{name} has {actual} lines"
+
+
+def test_the_code_of_the_readme_exchanges_weights_with_pytorch():
+    pytest.importorskip("torch")
+    (code,) = (code for code in blocks(ROOT / "README.md", "python") if "torch" in code)
+    found = {}
+    exec(code, found)
+    state, theirs = found["ours"].state_dict(), found["theirs"].state_dict()
+    assert state.keys() == theirs.keys() and len(state) == 10
+    for name, array in state.items():
+        assert (array == theirs[name].numpy()).all(), name
