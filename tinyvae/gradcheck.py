@@ -86,7 +86,7 @@ def _formula_rows(rng):
     numerical = [differences.numerical_gradient(product, x) for x in (a, b, c, d)]
     errors = map(differences.relative_error, numerical, gradients)
     yield "precision_weighted", max(errors)
-    codebook, de = Codebook(d).to(np, np.float64), rng.standard_normal((5, 2, 4))  # K = 3, D = 5
+    codebook, de = Codebook(d).to(np, np.float64), rng.standard_normal((5, 2, 4))  # K = 3, L = 5
     choice = codebook.one_hot(np.array([[2, 0, 2, 2], [0, 2, 0, 2]]))  # code 1 is not chosen
     codebook.lookup_backward(de, choice)
     numerical = differences.numerical_gradient(

@@ -15,15 +15,15 @@ from tinyvae.models.codebook import Codebook
 from tinyvae.training.evaluation import evaluate
 from tinyvae.training.parallel import DataParallel
 
-SHAPE, D, K, GRID = (1, 9, 12), 3, 7, (3, 3)
+SHAPE, L, K, GRID = (1, 9, 12), 3, 7, (3, 3)
 each_codebook = pytest.mark.parametrize("codebook", ["gradient", "ema"])
 
 
 def tiny(codebook="gradient", commitment=0.7, xp=np, dtype=np.float64, seed=0, codes=K):
     options = {"codes": codes, "commitment": commitment, "codebook": codebook}
-    model = make_model("vqvae", latent_dim=D, shape=SHAPE, seed=seed, **options)
+    model = make_model("vqvae", latent_dim=L, shape=SHAPE, seed=seed, **options)
     rng = np.random.default_rng(seed)  # vectors as far apart as the encoder's outputs
-    model.codebook.vectors.value = 0.1 * rng.standard_normal((codes, D))
+    model.codebook.vectors.value = 0.1 * rng.standard_normal((codes, L))
     return model.to(xp, dtype)
 
 
@@ -77,11 +77,11 @@ def test_every_gradient_against_pytorch(xp, codebook):
 
     h = conv(torch.tensor(x), *of("encoder.0"), stride=2, padding=1).relu()
     h = conv(h, *of("encoder.2"), stride=2, padding=1).relu()
-    z = conv(h, *of("encoder.4"))  # (N, D, h, w)
+    z = conv(h, *of("encoder.4"))  # (N, L, h, w)
     vectors = theirs["codebook.vectors"]
-    flat = z.movedim(1, -1).reshape(-1, D)
+    flat = z.movedim(1, -1).reshape(-1, L)
     index = torch.cdist(flat, vectors).argmin(dim=1)
-    e = vectors[index].reshape(len(x), *GRID, D).movedim(-1, 1)
+    e = vectors[index].reshape(len(x), *GRID, L).movedim(-1, 1)
     h = conv(z + (e - z).detach(), *of("decoder.0"), padding=1).relu()
     h = up(h, *of("decoder.2"), stride=2, padding=1, output_padding=(0, 1)).relu()
     logits = up(h, *of("decoder.4"), stride=2, padding=1, output_padding=(0, 1))

@@ -1,4 +1,4 @@
-"""A codebook: K vectors of D numbers. A vector z is replaced by the nearest vector of the codebook.
+"""A codebook: K vectors of L numbers. A vector z is replaced by the nearest vector of the codebook.
 
 The codebook learns by its gradient, or it follows moving averages of the z that it replaces.
 van den Oord, Vinyals and Kavukcuoglu 2017, section 3 and appendix A.1.
@@ -18,14 +18,14 @@ LEAST = 1e-12  # of a moving average, so that no number is divided by 0
 
 
 class Codebook(Module):
-    """vectors: the first ones, (K, D); ema: they follow moving averages and have no gradient.
+    """vectors: the first ones, (K, L); ema: they follow moving averages and have no gradient.
 
-    z (D, ...) has vectors along its first axis. `choice` (K, ...) is one-hot along its first axis.
+    z (L, ...) has vectors along its first axis. `choice` (K, ...) is one-hot along its first axis.
     """
 
     def __init__(self, vectors, ema=False):
         self.ema, self.term_names = ema, () if ema else ("codebook",)
-        self.vectors = Parameter(np.asarray(vectors, np.float32), trained=not ema)  # (K, D)
+        self.vectors = Parameter(np.asarray(vectors, np.float32), trained=not ema)  # (K, L)
         if ema:  # of each code: how many z of a batch it replaces, a moving average
             self.counts = Parameter(np.zeros(len(vectors), np.float32), trained=False)
 
@@ -39,13 +39,13 @@ class Codebook(Module):
             )
 
     def nearest(self, z):
-        """The index of the vector nearest to each z: (D, ...) -> (...)."""
+        """The index of the vector nearest to each z: (L, ...) -> (...)."""
         return self._distances(_matrix(z)).argmin(axis=0).reshape(z.shape[1:])
 
     def _distances(self, z):
         """|e - z|^2 - |z|^2 for all e and z, (K, M); |z|^2 does not change which e is nearest."""
         # |e - z|^2 = |e|^2 - 2 e z + |z|^2
-        e = self.vectors.value  # (K, D)
+        e = self.vectors.value  # (K, L)
         return (e * e).sum(axis=1)[:, None] - 2 * matmul(e, z)
 
     def one_hot(self, index):
@@ -53,17 +53,17 @@ class Codebook(Module):
         return one_hot(index, len(self.vectors.value), self.vectors.value.dtype)
 
     def lookup(self, choice):
-        """A choice (K, ...) -> the chosen vectors, (D, ...)."""
+        """A choice (K, ...) -> the chosen vectors, (L, ...)."""
         return matmul(self.vectors.value.T, _matrix(choice)).reshape(-1, *choice.shape[1:])
 
     def lookup_backward(self, de, choice):
-        """From de (D, ...), set the gradient of the vectors. One chosen twice gets a sum."""
+        """Set the gradient of the vectors. One that is chosen several times gets a sum."""
         # e = vectors.T @ choice
         matmul(_matrix(choice), _matrix(de).T, out=self.vectors.grad)  # choice @ de.T
 
     def collect(self, z, choice):
-        """Keep, for `follow`, the sum of the z (D, ...) of each code, and their number."""
-        matmul(_matrix(choice), _matrix(z).T, out=self.vectors.grad)  # (K, D)
+        """Keep, for `follow`, the sum of the z that each code replaces, and their number."""
+        matmul(_matrix(choice), _matrix(z).T, out=self.vectors.grad)  # (K, L)
         self.counts.grad = _matrix(choice).sum(axis=1)
 
     def follow(self):
@@ -80,7 +80,7 @@ class Codebook(Module):
         self.counts.value = count
 
     def revive(self, batches, rng):
-        """A code that is nearest to no z of the batches (D, ...) becomes one of these z.
+        """A code that is nearest to no z of the batches (L, ...) becomes one of these z.
 
         It is drawn with a probability proportional to its squared distance to the codebook, as in
         k-means++ (Arthur and Vassilvitskii 2007): most z may be alike, those of an empty ground.
@@ -106,7 +106,7 @@ def _followed(e, s, n, count):
 
 
 def _matrix(z):
-    """(D, ...) -> (D, M)"""
+    """(L, ...) -> (L, M)"""
     return z.reshape(len(z), -1)
 
 

@@ -14,7 +14,7 @@ from tinyvae.models.options import Option
 
 
 class VQVAE(Model):
-    """encoder: (..., N) -> z (D, h, w, N); decoder: e (D, h, w, N) -> (..., N); grid: (h, w)."""
+    """encoder: (..., N) -> z (L, h, w, N); decoder: e (L, h, w, N) -> (..., N); grid: (h, w)."""
 
     objective = "VQ-VAE loss"
     networks = ("conv",)
@@ -33,7 +33,7 @@ class VQVAE(Model):
 
     @classmethod
     def build(cls, networks, latent_dim, likelihood, codes, commitment, codebook):
-        """The VQ-VAE made of `networks`; latent_dim: D, the length of a vector of the codebook."""
+        """The VQ-VAE made of `networks`; latent_dim: L, the length of a vector of the codebook."""
         encoder, decoder = networks.grid_trunk(latent_dim), networks.grid_decoder(latent_dim)
         vectors = networks.rng.uniform(-1 / codes, 1 / codes, (codes, latent_dim))
         codebook = Codebook(vectors, ema=codebook == "ema")
@@ -76,12 +76,12 @@ class VQVAE(Model):
     def terms(self, x):
         """The terms of van den Oord et al. 2017, eq. 3, for x (N, ...); sg is the stop-gradient.
 
-        -log p(x|e); |sg(z) - e|^2, not with ema; weight * |z - sg(e)|^2: sums over D and grid.
+        -log p(x|e); |sg(z) - e|^2, not with ema; weight * |z - sg(e)|^2: sums over L and grid.
         """
         x = self._to_engine(x)
-        z = self._encode(x)  # (D, h, w, N)
+        z = self._encode(x)  # (L, h, w, N)
         choice = self.codebook.one_hot(self.codebook.nearest(z))  # (K, h, w, N)
-        e = self.codebook.lookup(choice)  # (D, h, w, N)
+        e = self.codebook.lookup(choice)  # (L, h, w, N)
         output = self.decoder.forward(e)
         self._saved = x, z, choice, e, output
         return self._terms(x, output, z - e, z - e)
@@ -104,7 +104,7 @@ class VQVAE(Model):
         dlog_px = -dterms["reconstruction"] / n
         doutput = self.likelihood.backward(dlog_px, as_vectors(x, n), as_vectors(output, n))
         # output = decoder(e), straight-through: as if e were z + sg(e - z), so dz = de
-        dz = self.decoder.backward(doutput.reshape(output.shape))  # (D, h, w, N)
+        dz = self.decoder.backward(doutput.reshape(output.shape))  # (L, h, w, N)
         # commitment = weight * |z - sg(e)|^2, mean over the batch
         dz = dz + dterms["commitment"] * self.commitment * 2 / n * (z - e)
         if self.codebook.ema:
