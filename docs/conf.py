@@ -20,7 +20,6 @@ import tinyvae  # noqa: E402
 
 CONTENTS = {
     "The book": (
-        "elbo",
         "book/0[0-7]*",
         "book/08_backpropagation",
         "book/08_gradients",

@@ -62,7 +62,7 @@ class Codebook(Module):
         matmul(_matrix(choice), _matrix(de).T, out=self.vectors.grad)  # choice @ de.T
 
     def collect(self, z, choice):
-        """Keep, for `follow`, the sum of the z that each code replaces, and their number."""
+        """Keep, for `follow`, the sum of the z (L, ...) of each code, and their number."""
         matmul(_matrix(choice), _matrix(z).T, out=self.vectors.grad)  # (K, L)
         self.counts.grad = _matrix(choice).sum(axis=1)
 
