@@ -28,7 +28,7 @@ MODELS = {  # name: arguments of make_model
     "CVAE": {"model": "cvae"},
     "IWAE, k = 5": {"model": "iwae", "k": 5},
     "HVAE, 20 + 10": {"model": "hvae", "upper": (10,), "inference": "ladder"},
-    "flow, 4 IAF steps": {"model": "flow", "flow": "iaf", "flow_steps": 4},
+    "flow, 4 couplings": {"model": "flow", "flow": "coupling", "flow_steps": 4},
     "VQ-VAE, 7x7 codes": {"model": "vqvae", "network": "conv", "latent_dim": 16, "codes": 128},
 }
 IMAGES, SAMPLES = 500, 500  # of the importance-weighted bound: test images, samples of z for each

@@ -114,10 +114,10 @@ def _flow_rows(rng):
         yield f"{type(flow).__name__}{kind} dparameters", max(errors.values())
 
 
-def _move(flow, rng):
+def _move(flow, rng, scale=0.3):
     """Add noise to all parameters: where those of a new flow are zero, many gradients are too."""
     for _, parameter in flow.named_parameters():
-        parameter.value += 0.3 * rng.standard_normal(parameter.value.shape)
+        parameter.value += scale * rng.standard_normal(parameter.value.shape)
 
 
 def _likelihood_rows(rng):
@@ -163,7 +163,7 @@ def _model_rows(rng):
         yield f"HVAE mlp, 3 layers, {inference}", error
     for kind in STEPS:
         model = make_model("flow", "mlp", 4, flow=kind, flow_steps=3).to(np, np.float64)
-        _move(model.flow, rng)
+        _move(model.flow, rng, 0.03)
         error = differences.check_model(model, x, eps, rng=rng, beta=4.0, free_bits=0.5)
         yield f"FlowVAE mlp, {kind}, beta 4 and free bits", error
     model = make_model("vqvae", "conv", 4, codes=7, codebook="ema", commitment=3.0)

@@ -33,6 +33,7 @@ def draw(results, gaps, examples, path):
                 legend = draw_contours(
                     right, lattice._replace(log_f=lattice.log_f[FUNCTIONS]), COLOURS
                 )
+                right.tick_params(axis="x", labelsize=5.5)
                 right.set_title(f"{gaussian[n]:.3f} → {flow[n]:.3f}", fontsize=8)
             axes[0].set_ylabel(f"decoder trained\nwith q = {model}", fontsize=8)
         above.suptitle("gap of the best Gaussian → gap of the best iaf flow, in nats", fontsize=9)

@@ -36,7 +36,7 @@ class FlowVAE(VAE):
     """
 
     options = {
-        "flow": Option("iaf", "the kind of the flow's steps", choices=(*STEPS,)),
+        "flow": Option("coupling", "the kind of the flow's steps", choices=(*STEPS,)),
         "flow_steps": Option(4, "how many steps the flow has; without steps it is a VAE", least=0),
     }
 
