@@ -20,7 +20,8 @@ def grid(axes, left, top, rows, text, face, fontsize=8):
 
 
 def frame(axes, left, bottom, width, height, color=BLUE):
-    axes.add_patch(Rectangle((left, bottom), width, height, fill=False, edgecolor=color, lw=2))
+    cell = Rectangle((left, bottom), width, height, fill=False, edgecolor=color, lw=2.4, zorder=3)
+    axes.add_patch(cell)
 
 
 def im2col():
@@ -72,7 +73,8 @@ def im2col():
             place = left + 2 * position + 1, top + 0.2
             text = f"({position // 2}, {position % 2})"
             axes.text(*place, text, ha="center", va="bottom", fontsize=8)
-            axes.plot([left + 2 * position] * 2, [top, top - 8], color=GREY, lw=1.8)
+            if position:
+                axes.plot([left + 2 * position] * 2, [top, top - 8], color=GREY, lw=1.2)
         axes.text(left + 4, top + 1.05, "position of the kernel", ha="center", va="bottom")
         frame(axes, left + 2, top - 8, 2, 8)
         text = "P: (C K K, H' W' N) = (8, 8)"
