@@ -13,6 +13,7 @@ from short_runs import result
 from examples import train_mnist
 from tinyvae import make_model
 from tinyvae.data import load
+from tinyvae.models.registry import MODELS
 from tinyvae.training import program
 from tinyvae.training.checkpoint import load_checkpoint
 from tinyvae.training.config import Config
@@ -172,7 +173,8 @@ def test_help_names_every_flag_and_default(capsys):
         train_mnist.main(["--help"])
     text = " ".join(capsys.readouterr().out.split())
     for flag in (
-        "--backend {numpy,cupy} --model {vae,ae} --network {conv,mlp} --hidden --latent-dim "
+        f"--backend {{numpy,cupy}} --model {{{','.join(MODELS)}}} --network {{conv,mlp}} --hidden "
+        "--latent-dim --k --estimator {standard,stl,dreg} --upper --flow --codebook --classes "
         "--likelihood {bernoulli,gaussian} --beta --kl-anneal --free-bits --epochs --batch-size "
         "--lr --optimizer {adam,sgd} --samples --binarize {none,threshold,dynamic} "
         "--dataset --data-dir --train-size --threads --seed --out --resume "

@@ -27,22 +27,16 @@ from tinyvae.training.steps import Steps
 RUNS = {  # the test's name, whose first word is the model's: settings of make_model and of Config
     "vae": {},
     "ae": {},
-    "cvae": {},
-    "cvae samples": {"classes": 12, "samples": 3},
-    "iwae": {},
-    "iwae samples": {"k": 3, "samples": 2},
+    "cvae": {"classes": 12, "samples": 3},
+    "iwae": {"k": 3, "samples": 2},
     "iwae dreg": {"k": 3, "estimator": "dreg"},
-    "iwae stl": {"k": 1, "estimator": "stl"},
-    "iwae vae": {"k": 1},
     "hvae": {"upper": (4, 2)},
     "hvae ladder": {"upper": (4, 2), "inference": "ladder"},
     "flow": {"flow": "iaf"},
     "flow planar": {"flow": "planar", "flow_steps": 3, "samples": 2},
     "flow coupling": {"flow": "coupling", "flow_steps": 2},
-    "flow none": {"flow_steps": 0},
-    "vqvae": {"codes": 9},
+    "vqvae": {"codes": 9, "commitment": 2.0},
     "vqvae ema": {"codes": 9, "codebook": "ema"},
-    "vqvae commitment": {"codes": 12, "commitment": 2.0},
 }
 # Figures of a model beside those of all models.
 EXTRA_FIGURES = {"vqvae": {"code_usage"}}

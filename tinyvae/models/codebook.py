@@ -57,7 +57,7 @@ class Codebook(Module):
         return matmul(self.vectors.value.T, _matrix(choice)).reshape(-1, *choice.shape[1:])
 
     def lookup_backward(self, de, choice):
-        """Set the gradient of the vectors. One that is chosen several times gets a sum."""
+        """Set the gradient of the vectors from de (L, ...). A vector chosen twice gets a sum."""
         # e = vectors.T @ choice
         matmul(_matrix(choice), _matrix(de).T, out=self.vectors.grad)  # choice @ de.T
 
