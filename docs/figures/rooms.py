@@ -8,7 +8,8 @@ from tinyvae.training.plots import BLUE, GREY, WIDTH
 # name, what is in it, left, bottom, width
 ROOMS = (
     ("examples/", "programs to run; minimal_vae.py first", 0, 6.25, 10),
-    ("laboratory/", "what the experiments measure", 0, 5.0, 10),
+    ("laboratory/", "what the experiments measure", 0, 5.0, 4.8),
+    ("exercises/", "the grader of docs/exercises", 5.2, 5.0, 4.8),
     ("gradcheck.py", "every gradient against differences", 0, 3.75, 4.8),
     ("training/", "loop, checkpoints, evaluation, figures", 5.2, 3.75, 4.8),
     ("models/", "AE, VAE, networks, the protocol", 0, 2.5, 4.8),
@@ -18,9 +19,10 @@ ROOMS = (
 )
 HEIGHT = 0.95
 ARROWS = (
-    ((5, 6.25), (5, 5.95)),
+    ((2.4, 6.25), (2.4, 5.95)),
     ((2.4, 5.0), (2.4, 4.7)),
     ((7.6, 5.0), (7.6, 4.7)),
+    ((4.4, 5.0), (5.6, 4.7)),  # laboratory imports training
     ((4.8, 4.22), (5.2, 4.22)),  # gradcheck imports training
     ((2.4, 3.75), (2.4, 3.45)),
     ((7.6, 3.75), (7.6, 3.45)),
