@@ -47,10 +47,7 @@ class VQVAE(Model):
         return batch_first(self.codebook.nearest(self._encode(self._to_engine(x))))
 
     def decode(self, index):
-        """Indices (N, h, w) -> the means of p(x|e), (N, ...).
-
-        Raises ValueError for a grid of another size.
-        """
+        """Indices (N, h, w) -> the means of p(x|e), (N, ...). Raises ValueError for others."""
         xp = array_module(self.theta)
         if index.shape[1:] != self.grid:
             raise ValueError(f"indices must be (N, *{self.grid}), got {index.shape}")
