@@ -23,7 +23,7 @@ DIRECTIVE = r"^\.\. auto(\w+):: tinyvae\.(\S+)(\n   :members:)?$"
 # without a docstring has that of the method it overrides, and no row here.
 NEEDS = """
 engine.layers | | Sequential
-engine.layers | shapes | Reshape Flatten
+engine.layers | shapes | Reshape Flatten as_matrix sum_columns
 engine.layers | shapes errors | Linear
 engine.layers | shapes errors source | Conv2d ConvTranspose2d
 engine.masked | shapes source | MaskedLinear

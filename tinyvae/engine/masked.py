@@ -4,7 +4,7 @@ import math
 
 from tinyvae.engine.backend import array_module, matmul
 from tinyvae.engine.convolution import patches, patches_adjoint, product_with_patches
-from tinyvae.engine.layers import Conv2d, Linear
+from tinyvae.engine.layers import Conv2d, Linear, as_matrix, sum_columns
 
 
 class MaskedLinear(Linear):
@@ -33,8 +33,7 @@ class MaskedLinear(Linear):
         mask = self._mask(x)
         matmul(dy, x.T, out=self.weight.grad)
         self.weight.grad *= mask
-        ones = array_module(dy).ones(dy.shape[1], dtype=dy.dtype)
-        matmul(dy, ones, out=self.bias.grad)  # db = the sum of dy over the batch
+        sum_columns(dy, out=self.bias.grad)  # db = the sum of dy over the batch
         return matmul((self.weight.value * mask).T, dy)
 
     def _mask(self, x):
@@ -85,8 +84,8 @@ class MaskedConv2d(Conv2d):
         dmasked = array_module(dy).empty_like(self._masked)
         product_with_patches(dy, p, out=dmasked)  # dy @ p.T
         self.weight.grad = self._mask() * dmasked.reshape(self.weight.value.shape)
-        self.bias.grad = dy.sum(axis=(1, 2, 3))
+        sum_columns(as_matrix(dy), out=self.bias.grad)
         if not self.needs_input_grad:
             return None
-        dp = matmul(self._masked.T, dy.reshape(self.out_channels, -1))
+        dp = matmul(self._masked.T, as_matrix(dy))
         return patches_adjoint(dp, self._x_shape, *self.geometry)

@@ -10,8 +10,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from tinyvae.engine import schedules
+from tinyvae.engine.backend import array_module
 from tinyvae.engine.module import Module
-from tinyvae.models.layout import batch_first, batch_last, require_floats
+from tinyvae.models.layout import (
+    as_vectors,
+    batch_first,
+    batch_last,
+    require_floats,
+    require_same_size,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -254,3 +261,17 @@ class EncoderDecoder(Model):
     def _decode(self, z, *labels):
         self._discard_saved()
         return self.decoder.forward(z, *labels)
+
+    def _noise(self, eps, n):
+        """Noise eps (S, N, L), batch first, for n examples -> (L, S, N) on the model's device."""
+        if eps.ndim != 3 or len(eps) < 1 or eps.shape[1:] != (n, self.latent_dim):
+            raise ValueError(f"eps must be (samples >= 1, {n}, {self.latent_dim}), got {eps.shape}")
+        xp = array_module(self.theta)
+        return xp.moveaxis(xp.asarray(eps, dtype=self.theta.dtype), -1, 0)
+
+    def _log_px(self, x, z, *labels):
+        """x (..., N) and z (L, S, N) -> the decoder's output (..., S N), and log p(x|z) (S, N)."""
+        latent_dim, samples, n = z.shape
+        output = self._decode(z.reshape(latent_dim, samples * n), *labels)
+        require_same_size(output, x)
+        return output, self.likelihood.log_prob(as_vectors(x, 1, n), as_vectors(output, samples, n))

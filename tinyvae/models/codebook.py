@@ -10,6 +10,7 @@ import numpy as np
 
 from tinyvae.engine.backend import array_module, fused, matmul, to_host
 from tinyvae.engine.categorical import one_hot
+from tinyvae.engine.layers import as_matrix
 from tinyvae.engine.module import Module, Parameter
 from tinyvae.errors import UserError
 
@@ -40,7 +41,7 @@ class Codebook(Module):
 
     def nearest(self, z):
         """The index of the vector nearest to each z: (L, ...) -> (...)."""
-        return self._distances(_matrix(z)).argmin(axis=0).reshape(z.shape[1:])
+        return self._distances(as_matrix(z)).argmin(axis=0).reshape(z.shape[1:])
 
     def _distances(self, z):
         """|e - z|^2 - |z|^2 for all e and z, (K, M); |z|^2 does not change which e is nearest."""
@@ -54,17 +55,17 @@ class Codebook(Module):
 
     def lookup(self, choice):
         """A choice (K, ...) -> the chosen vectors, (L, ...)."""
-        return matmul(self.vectors.value.T, _matrix(choice)).reshape(-1, *choice.shape[1:])
+        return matmul(self.vectors.value.T, as_matrix(choice)).reshape(-1, *choice.shape[1:])
 
     def lookup_backward(self, de, choice):
         """Set the gradient of the vectors from de (L, ...). A vector chosen twice gets a sum."""
         # e = vectors.T @ choice
-        matmul(_matrix(choice), _matrix(de).T, out=self.vectors.grad)  # choice @ de.T
+        matmul(as_matrix(choice), as_matrix(de).T, out=self.vectors.grad)  # choice @ de.T
 
     def collect(self, z, choice):
         """Keep, for `follow`, the sum of the z (L, ...) of each code, and their number."""
-        matmul(_matrix(choice), _matrix(z).T, out=self.vectors.grad)  # (K, L)
-        self.counts.grad = _matrix(choice).sum(axis=1)
+        matmul(as_matrix(choice), as_matrix(z).T, out=self.vectors.grad)  # (K, L)
+        self.counts.grad = as_matrix(choice).sum(axis=1)
 
     def follow(self):
         """With ema: move each vector towards the mean of its z, the paper's eq. 6 to 8.
@@ -86,7 +87,7 @@ class Codebook(Module):
         k-means++ (Arthur and Vassilvitskii 2007): most z may be alike, those of an empty ground.
         """
         used, seen, far = 0, [], []
-        for z in map(_matrix, batches):
+        for z in map(as_matrix, batches):
             distances = self._distances(z)
             used = used + to_host(self.one_hot(distances.argmin(axis=0)).sum(axis=1))
             seen.append(to_host(z).T)
@@ -103,11 +104,6 @@ class Codebook(Module):
 @fused
 def _followed(e, s, n, count):
     return e + (1 - DECAY) * (s - n * e) / array_module(e).clip(count, LEAST, math.inf)
-
-
-def _matrix(z):
-    """(L, ...) -> (L, M)"""
-    return z.reshape(len(z), -1)
 
 
 def _write(parameter, index, values):

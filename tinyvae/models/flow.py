@@ -10,7 +10,7 @@ import numpy as np
 from tinyvae.engine import gaussian
 from tinyvae.engine.backend import array_module
 from tinyvae.engine.flows import STEPS, Flow
-from tinyvae.models.layout import as_vectors, batch_first, require_same_size
+from tinyvae.models.layout import as_vectors, batch_first
 from tinyvae.models.options import Option
 from tinyvae.models.vae import VAE, GaussianEncoder
 
@@ -64,20 +64,13 @@ class FlowVAE(VAE):
 
     def _forward(self, x, eps):
         """x and eps, batch first -> what `terms` and `log_weights` need, batch last."""
-        x, xp = self._to_engine(x), array_module(self.theta)
-        if eps.ndim != 3 or len(eps) < 1 or eps.shape[1:] != (x.shape[-1], self.latent_dim):
-            raise ValueError(
-                f"eps must be (samples >= 1, {x.shape[-1]}, {self.latent_dim}), got {eps.shape}"
-            )
-        samples, n, _ = eps.shape
-        eps = xp.moveaxis(xp.asarray(eps, dtype=self.theta.dtype), -1, 0)  # (L, S, N)
+        x = self._to_engine(x)
+        eps = self._noise(eps, x.shape[-1])  # (L, S, N)
         mu, logvar, h = self._encode(x)
         z0 = gaussian.reparameterize(mu[:, None], logvar[:, None], eps)  # (L, S, N)
         z, log_det = self.flow.forward(z0, h)  # (L, S, N), (S, N)
-        output = self._decode(z.reshape(len(z), samples * n))  # (..., S N)
-        require_same_size(output, x)
-        log_px = self.likelihood.log_prob(as_vectors(x, 1, n), as_vectors(output, samples, n))
-        return x, mu, logvar, eps, z0, z, log_det, output, log_px  # log_px (S, N)
+        output, log_px = self._log_px(x, z)  # (..., S N), (S, N)
+        return x, mu, logvar, eps, z0, z, log_det, output, log_px
 
     def terms(self, x, eps):
         """The two terms of the negative ELBO, for x (N, ...) and noise eps (S, N, L).

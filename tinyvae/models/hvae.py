@@ -14,7 +14,7 @@ from tinyvae.engine.gaussian import log_density, reparameterize
 from tinyvae.models.base import EncoderDecoder
 from tinyvae.models.bottom_up import BottomUp, GaussianLayer
 from tinyvae.models.ladder import Ladder
-from tinyvae.models.layout import as_vectors, batch_first, batch_last, require_same_size
+from tinyvae.models.layout import as_vectors, batch_first, batch_last
 from tinyvae.models.options import Option
 
 INFERENCES = {"bottom-up": BottomUp, "ladder": Ladder}
@@ -50,22 +50,14 @@ class HVAE(EncoderDecoder):
 
     def _infer(self, x, eps):
         """x and eps (S, N, L), batch first -> x, batch last, and the Inferred layers."""
-        x, xp = self._to_engine(x), array_module(self.theta)
-        if eps.ndim != 3 or len(eps) < 1 or eps.shape[1:] != (x.shape[-1], self.noise_dim):
-            raise ValueError(
-                f"eps must be (samples >= 1, {x.shape[-1]}, {self.noise_dim}), got {eps.shape}"
-            )
-        self._discard_saved()
-        eps = xp.moveaxis(xp.asarray(eps, dtype=self.theta.dtype), -1, 0)  # (L, S, N)
-        return x, self.encoder.forward(x, self._by_layer(eps), self.priors)
+        x = self._to_engine(x)
+        eps = self._noise(eps, x.shape[-1])  # (L, S, N)
+        return x, self._encode(x, self._by_layer(eps), self.priors)
 
     def _forward(self, x, eps):
         x, layers = self._infer(x, eps)
-        n, samples, z = x.shape[-1], len(eps), layers[0].z  # (L_1, S, N)
-        output = self._decode(z.reshape(len(z), samples * n))  # (..., S N)
-        require_same_size(output, x)
-        log_px = self.likelihood.log_prob(as_vectors(x, 1, n), as_vectors(output, samples, n))
-        return x, layers, output, log_px  # log_px (S, N)
+        output, log_px = self._log_px(x, layers[0].z)  # (..., S N), (S, N)
+        return x, layers, output, log_px
 
     def terms(self, x, eps):
         """For x (N, ...) and eps (S, N, L), in nats; kl (L,): each dimension's part, z_1 first."""

@@ -38,53 +38,56 @@ class ConvNetworks:
         self.quarter = tuple(-(-size // 2) for size in self.half)
 
     def trunk(self):
-        """(C, H, W, N) -> (32, H/2, W/2, N) -> (64, H/4, W/4, N) -> (256, N)."""
-        (first, second), rng = CHANNELS, self.rng
+        """(C, H, W, N) -> (64, H/4, W/4, N) -> (256, N)."""
         return Sequential(
-            Conv2d(self.shape[0], first, 3, stride=2, padding=1, rng=rng, needs_input_grad=False),
-            ReLU(inplace=True),
-            Conv2d(first, second, 3, stride=2, padding=1, rng=rng),
-            ReLU(inplace=True),
+            *self._halve_twice(),
             Flatten(),
-            Linear(second * math.prod(self.quarter), CONV_FEATURES, rng=rng),
+            Linear(CHANNELS[1] * math.prod(self.quarter), CONV_FEATURES, rng=self.rng),
             ReLU(inplace=True),
         )
 
     def decoder(self, latent_dim):
-        """(L, N) -> (256, N) -> (64, H/4, W/4, N) -> (32, H/2, W/2, N) -> (C, H, W, N)."""
-        (first, second), rng = CHANNELS, self.rng
+        """(L, N) -> (256, N) -> (64, H/4, W/4, N) -> (C, H, W, N)."""
+        second = CHANNELS[1]
         return Sequential(
-            Linear(latent_dim, CONV_FEATURES, rng=rng),
+            Linear(latent_dim, CONV_FEATURES, rng=self.rng),
             ReLU(inplace=True),
-            Linear(CONV_FEATURES, second * math.prod(self.quarter), rng=rng),
+            Linear(CONV_FEATURES, second * math.prod(self.quarter), rng=self.rng),
             ReLU(inplace=True),
             Reshape(second, *self.quarter),
-            self._double(second, first, self.half),
-            ReLU(inplace=True),
-            self._double(first, self.shape[0], self.shape[1:]),
+            *self._double_twice(),
         )
 
     def grid_trunk(self, channels):
-        """(C, H, W, N) -> (32, H/2, W/2, N) -> (64, H/4, W/4, N) -> (channels, H/4, W/4, N)."""
-        (first, second), rng = CHANNELS, self.rng
-        return Sequential(
-            Conv2d(self.shape[0], first, 3, stride=2, padding=1, rng=rng, needs_input_grad=False),
-            ReLU(inplace=True),
-            Conv2d(first, second, 3, stride=2, padding=1, rng=rng),
-            ReLU(inplace=True),
-            Conv2d(second, channels, 1, rng=rng),
-        )
+        """(C, H, W, N) -> (64, H/4, W/4, N) -> (channels, H/4, W/4, N)."""
+        return Sequential(*self._halve_twice(), Conv2d(CHANNELS[1], channels, 1, rng=self.rng))
 
     def grid_decoder(self, channels):
-        """(channels, H/4, W/4, N) -> (64, H/4, W/4, N) -> (32, H/2, W/2, N) -> (C, H, W, N)."""
-        first, second = CHANNELS
+        """(channels, H/4, W/4, N) -> (64, H/4, W/4, N) -> (C, H, W, N)."""
         return Sequential(
-            Conv2d(channels, second, 3, padding=1, rng=self.rng),
+            Conv2d(channels, CHANNELS[1], 3, padding=1, rng=self.rng),
             ReLU(inplace=True),
+            *self._double_twice(),
+        )
+
+    def _halve_twice(self):
+        """(C, H, W, N) -> (32, H/2, W/2, N) -> (64, H/4, W/4, N)."""
+        (first, second), options = CHANNELS, {"stride": 2, "padding": 1, "rng": self.rng}
+        return [
+            Conv2d(self.shape[0], first, 3, **options, needs_input_grad=False),
+            ReLU(inplace=True),
+            Conv2d(first, second, 3, **options),
+            ReLU(inplace=True),
+        ]
+
+    def _double_twice(self):
+        """(64, H/4, W/4, N) -> (32, H/2, W/2, N) -> (C, H, W, N)."""
+        first, second = CHANNELS
+        return [
             self._double(second, first, self.half),
             ReLU(inplace=True),
             self._double(first, self.shape[0], self.shape[1:]),
-        )
+        ]
 
     def _double(self, in_channels, out_channels, size):
         """A transposed convolution from half of `size`, rounded up, to `size` (H, W)."""

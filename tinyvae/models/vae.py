@@ -18,7 +18,7 @@ from tinyvae.engine.gaussian import (
 from tinyvae.engine.layers import Linear
 from tinyvae.engine.module import Module
 from tinyvae.models.base import EncoderDecoder
-from tinyvae.models.layout import as_vectors, batch_first, require_same_size
+from tinyvae.models.layout import as_vectors, batch_first
 
 
 class GaussianEncoder(Module):
@@ -73,20 +73,12 @@ class VAE(EncoderDecoder):
 
     def _forward(self, x, eps, *labels):
         """x and eps, batch first -> what `terms` and `log_weights` need, batch last."""
-        x, xp = self._to_engine(x), array_module(self.theta)
-        if eps.ndim != 3 or len(eps) < 1 or eps.shape[1:] != (x.shape[-1], self.latent_dim):
-            raise ValueError(
-                f"eps must be (samples >= 1, {x.shape[-1]}, {self.latent_dim}), got {eps.shape}"
-            )
-        samples, n, latent_dim = eps.shape
-        eps = xp.moveaxis(xp.asarray(eps, dtype=self.theta.dtype), -1, 0)  # (L, S, N)
-
+        x = self._to_engine(x)
+        eps = self._noise(eps, x.shape[-1])  # (L, S, N)
         mu, logvar = self._encode(x, *labels)  # (L, N)
         z = reparameterize(mu[:, None], logvar[:, None], eps)  # (L, S, N)
-        output = self._decode(z.reshape(latent_dim, samples * n), *labels)  # (..., S N)
-        require_same_size(output, x)
-        log_px = self.likelihood.log_prob(as_vectors(x, 1, n), as_vectors(output, samples, n))
-        return x, mu, logvar, eps, z, output, log_px  # log_px (S, N)
+        output, log_px = self._log_px(x, z, *labels)  # (..., S N), (S, N)
+        return x, mu, logvar, eps, z, output, log_px
 
     def terms(self, x, eps, *labels):
         """The two terms of the negative ELBO, for x (N, ...) and noise eps (S, N, L).
