@@ -27,7 +27,7 @@ def verdicts(tmp_path_factory):
     """Run the named tests in another pytest with bug_plugin.py: {test: what is wrong, or ""}."""
     report = tmp_path_factory.mktemp("verdicts") / "report.xml"
     path = os.pathsep.join([str(ROOT), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")])
-    options = ["-p", "bug_plugin", "-p", "no:cacheprovider", f"--junitxml={report}"]
+    options = ["-p", "bug_plugin", "-p", "no:cacheprovider", "-n0", f"--junitxml={report}"]
     named = [bug.caught_by for bug in BUGS.values()]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", *options, *named],
