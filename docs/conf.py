@@ -23,6 +23,7 @@ CONTENTS = {
         "book/0[0-7]*",
         "book/08_backpropagation",
         "book/08_gradients",
+        "book/08_checks",
         "book/*",
         "exercises/*",
         "VAE_Tutorial",

@@ -1,6 +1,6 @@
 """Finite differences: they check a gradient against values of the function, in float64.
 
-The upstream gradient is random; docs/book/08_gradients.md says why. `python -m tinyvae.gradcheck`
+The upstream gradient is random; docs/book/08_checks.md says why. `python -m tinyvae.gradcheck`
 applies these functions to every layer, formula, likelihood and model of tinyvae.
 """
 
