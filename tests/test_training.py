@@ -110,9 +110,9 @@ def training_losses(run):
     """Train, and return the arguments of the gradient of every step."""
     gradient, calls = run.parallel.gradient, []
 
-    def noted(x, eps, *, beta):
+    def noted(x, eps, *, beta, examples):
         calls.append((x.copy(), eps.copy(), beta))
-        return gradient(x, eps, beta=beta)
+        return gradient(x, eps, beta=beta, examples=examples)
 
     run.parallel.gradient = noted
     run.fit()

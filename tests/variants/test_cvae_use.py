@@ -14,6 +14,7 @@ from tinyvae.training import on_host
 from tinyvae.training.config import Config
 from tinyvae.training.evaluation import evaluate, importance_weighted_bound
 from tinyvae.training.program import start
+from tinyvae.training.ranks import ALONE
 from tinyvae.training.report import draw_figures, write_metrics
 from tinyvae.training.trainer import Trainer
 
@@ -54,11 +55,11 @@ def test_the_command_line_counts_the_classes(tmp_path, train, test, classes):
     x = rng.standard_normal((2, 2, 3)).astype(np.float32)
     np.savez(path, x_train=x[0], y_train=train, x_test=x[1], y_test=test)
     given = {"model": "cvae", "dataset": str(path), "epochs": 1}
-    run = start(given, None, np)
+    run = start(given, None, np, ALONE)
     assert run.model.classes == run.model.settings["classes"] == classes
-    assert start(given | {"classes": 8}, None, np).model.classes == 8
+    assert start(given | {"classes": 8}, None, np, ALONE).model.classes == 8
     with pytest.raises(UserError, match=re.escape("expected labels from 0 to 1 in y_")):
-        start(given | {"classes": 2}, None, np)
+        start(given | {"classes": 2}, None, np, ALONE)
 
 
 def test_what_the_figures_show(tmp_path, drawn):

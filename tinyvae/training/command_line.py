@@ -2,12 +2,14 @@
 
 import argparse
 import sys
+import traceback
 
 import numpy as np
 
 from tinyvae.data import load
 from tinyvae.errors import UserError
 from tinyvae.training.output import lenient_output
+from tinyvae.training.ranks import ALONE
 
 INTERRUPTED = 130  # exit code: 128 + SIGINT
 
@@ -51,11 +53,21 @@ def load_data(dataset="auto", data_dir=None, train_size=None):
     return data if train_size is None else data.head(train_size)
 
 
-def exit_code(prog, run):
+def exit_code(prog, run, ranks=ALONE):
     """run(), None meaning 0; or 2 after a mistake of the user, told in one line on stderr.
 
-    130 after Ctrl-C. Output that fails changes nothing of that, nor does the caller's np.seterr.
+    130 after Ctrl-C. Output that fails changes nothing of that, nor does the caller's np.seterr. Of
+    a mistake that all ranks make, rank 0 tells. A rank that fails alone tells, and ends all ranks.
     """
+
+    def failed(code, tell):
+        alone = not ranks.all_failed()
+        if alone or ranks.rank == 0:
+            tell()
+        if alone:
+            ranks.abort(code)
+        return code
+
     with lenient_output(), np.errstate(divide="warn", over="warn", under="ignore", invalid="warn"):
         try:
             return run() or 0
@@ -67,10 +79,14 @@ def exit_code(prog, run):
             place = error.filename or "of the run"
             message = f"cannot use the file or folder {place}: {error.strerror or error}"
         except KeyboardInterrupt as error:
-            print(f"\ninterrupted{error}", file=sys.stderr)
-            return INTERRUPTED
-        print(f"{prog}: {message}", file=sys.stderr)
-        return 2
+            message = f"\ninterrupted{error}"
+            return failed(INTERRUPTED, lambda: print(message, file=sys.stderr))
+        except Exception:
+            if ranks.size == 1:
+                raise
+            return failed(1, traceback.print_exc)
+        name = f"{prog}, rank {ranks.rank}" if ranks.rank else prog
+        return failed(2, lambda: print(f"{name}: {message}", file=sys.stderr, flush=True))
 
 
 def count(text):

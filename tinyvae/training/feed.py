@@ -9,13 +9,14 @@ import numpy as np
 from tinyvae.data.batches import binarize, minibatches, to_float
 from tinyvae.engine.backend import array_module
 from tinyvae.rng import generator
+from tinyvae.training.ranks import ALONE
 
 
 class Feed:
     """The minibatches of a Dataset on the model's device: `begin` an epoch, then take `inputs`."""
 
-    def __init__(self, model, data, config):
-        self.model, self.data, self.config = model, data, config
+    def __init__(self, model, data, config, ranks=ALONE):
+        self.model, self.data, self.config, self.ranks = model, data, config, ranks
         self.xp = array_module(model.theta)
         self.batch_size = min(config.batch_size, len(data.x_train))
         self.steps_per_epoch = -(-len(data.x_train) // self.batch_size)
@@ -43,7 +44,15 @@ class Feed:
         return min(self.batch_size, len(self.data.x_train) - i * self.batch_size)
 
     def inputs(self, i):
-        """The model's inputs in step i of the epoch: the arguments of `terms`."""
+        """The model's inputs in step i of the epoch, the arguments of `terms`: this rank's share.
+
+        A rank whose share is empty gets one example, which will have no weight.
+        """
+        start, stop = self.ranks.bounds(self.size(i))
+        return self.inputs_of(self.order[i, start : max(stop, start + 1)])
+
+    def whole(self, i):
+        """The inputs of all ranks in step i."""
         return self.inputs_of(self.order[i, : self.size(i)])
 
     def inputs_of(self, index):

@@ -1,7 +1,7 @@
 """The program of examples/train_mnist.py and examples/train.py: from arguments to a run folder."""
 
-import argparse
 import shlex
+from contextlib import ExitStack
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -9,52 +9,22 @@ from tinyvae.data import entropy_floor, load_dataset
 from tinyvae.engine.backend import device_name, get_backend, memory_errors
 from tinyvae.errors import UserError, flag
 from tinyvae.models.networks import SMALLEST
-from tinyvae.models.registry import LIKELIHOODS, MODELS, NETWORKS, all_options, make_model
+from tinyvae.models.registry import MODELS, all_options, make_model
+from tinyvae.training.arguments import (
+    MODEL_SETTINGS,
+    WITH_RESUME,
+    distributed,
+    parse_arguments,
+)
 from tinyvae.training.checkpoint import load_checkpoint
-from tinyvae.training.command_line import INTERRUPTED, Parser, exit_code, load_data
-from tinyvae.training.config import CHOICES, Config
+from tinyvae.training.command_line import INTERRUPTED, exit_code, load_data
+from tinyvae.training.config import Config
 from tinyvae.training.folder import locked
 from tinyvae.training.profile import Profile
+from tinyvae.training.ranks import ranks_of
 from tinyvae.training.report import draw_figures, loss_lines, write_metrics
 from tinyvae.training.state import build_model, require_types, unfit
 from tinyvae.training.trainer import Trainer
-
-MODEL_SETTINGS = {  # of make_model: type, choices, help
-    "model": (str, MODELS, "what to train (default: vae)"),
-    "network": (
-        str,
-        NETWORKS,
-        "convolutional, or fully connected (default: conv for images of at least "
-        f"{SMALLEST}x{SMALLEST} pixels, else mlp)",
-    ),
-    "hidden": (
-        lambda text: tuple(int(width) for width in text.split(",")),
-        None,
-        "widths of the hidden layers of the mlp, such as 200,200 (default: 400)",
-    ),
-    "latent_dim": (int, None, "numbers in a code (default: 20)"),
-    "likelihood": (
-        str,
-        LIKELIHOODS,
-        "what the decoder's output means; gaussian learns one sigma for all pixels, or one for "
-        "each column of a table (default: bernoulli for images, gaussian for tables)",
-    ),
-}
-HELP = {  # of Config
-    "epochs": "in all, also after --resume",
-    "batch_size": "examples a step",
-    "lr": "learning rate",
-    "optimizer": "Adam, or plain gradient descent",
-    "beta": "weight of the KL",
-    "kl_anneal": "raise beta linearly from 0 over this many epochs",
-    "free_bits": "KL of each dimension that costs nothing",
-    "samples": "samples of z for each example and step",
-    "binarize": "keep the grey levels; or make pixels 0 or 1, at 128 or at random in every epoch",
-    "threads": "threads that compute with numpy; 0: one for each core; the numbers are the same",
-    "seed": "of weights, order and noise",
-}
-METAVAR = {"kl_anneal": "EPOCHS", "free_bits": "NATS", "hidden": "WIDTHS"}
-WITH_RESUME = {"resume", "epochs", "backend", "dataset", "data_dir", "profile"}
 
 
 def main(file, doc, dataset, argv=None):
@@ -65,8 +35,8 @@ def main(file, doc, dataset, argv=None):
 
     def command():
         try:
-            with memory_errors():
-                return run(parse_arguments(doc, dataset, argv), dataset)
+            with memory_errors(), ranks.quiet():
+                return run(parse_arguments(doc, dataset, argv), dataset, ranks)
         except MemoryError as error:
             raise UserError(
                 f"out of memory ({error}); lower --latent-dim, --train-size or --threads"
@@ -74,54 +44,15 @@ def main(file, doc, dataset, argv=None):
         except KeyboardInterrupt as stop:
             raise KeyboardInterrupt("; if anything was saved, --resume goes on from it") from stop
 
-    return exit_code(Path(file).name, command)
+    found = []
+    code = exit_code(Path(file).name, lambda: found.append(ranks_of(distributed(argv))))
+    if code:
+        return code
+    (ranks,) = found
+    return exit_code(Path(file).name, command, ranks)
 
 
-def parse_arguments(doc, dataset, argv):
-    """The arguments that were given, and --dataset; other defaults are in Config and make_model."""
-    parser = Parser(doc, argument_default=argparse.SUPPRESS)
-    parser.add_backend()
-    for name, (kind, choices, text) in MODEL_SETTINGS.items():
-        parser.add_argument(
-            flag(name), type=kind, choices=choices, metavar=METAVAR.get(name), help=text
-        )
-    for name, (option, models) in all_options().items():
-        default = option.default
-        shown = ",".join(map(str, default)) if isinstance(default, tuple) else default
-        parser.add_argument(
-            flag(name),
-            type=option.parse,
-            choices=option.choices or None,
-            metavar=None if option.choices else "N",
-            help=f"of --model {' and '.join(models)}: {option.help} (default: {shown})",
-        )
-    for field in fields(Config):
-        parser.add_argument(
-            flag(field.name),
-            type=field.type,
-            choices=CHOICES.get(field.name),
-            metavar=METAVAR.get(field.name),
-            help=f"{HELP[field.name]} (default: {field.default})",
-        )
-    parser.add_data(dataset)
-    parser.add_argument(
-        "--out",
-        type=Path,
-        metavar="DIR",
-        help="folder to write; other settings than the default become part of its name (default: "
-        "runs/<model>-<network>-z<latent>)",
-    )
-    parser.add_argument("--resume", type=Path, metavar="RUN", help="folder of a run to go on with")
-    parser.add_argument(
-        "--profile", action="store_true", help="print at the end where the time of training went"
-    )
-    given = vars(parser.parse_args(argv))
-    if "resume" not in given and dataset is None and "dataset" not in given:
-        parser.error("--dataset is required: a file .npz, .npy or .csv, or a folder of IDX files")
-    return given
-
-
-def start(given, dataset, xp):
+def start(given, dataset, xp, ranks):
     """A new run. It writes nothing yet, so that a mistake leaves an earlier run as it is."""
     config = Config(**{f.name: given[f.name] for f in fields(Config) if f.name in given})
     options = all_options()
@@ -143,7 +74,7 @@ def start(given, dataset, xp):
         data = data.standardized()
     model = make_model(**settings, shape=data.shape, seed=config.seed).to(xp)
     folder = given.get("out") or default_folder(model, data, config, given)
-    return Trainer(model, data, config, folder)
+    return Trainer(model, data, config, folder, ranks)
 
 
 def default_folder(model, data, config, given):
@@ -166,10 +97,10 @@ def default_folder(model, data, config, given):
     return Path("runs") / "-".join(words)
 
 
-def resume(given, xp):
+def resume(given, xp, ranks):
     """A run that was interrupted, or is to go on for more epochs."""
     folder = given["resume"]
-    arrays, about = load_checkpoint(folder / "checkpoint.npz")
+    arrays, about = ranks.from_first(lambda: load_checkpoint(folder / "checkpoint.npz"))
     if "dataset" in given:
         about["dataset_source"] = given["dataset"]
     if about.get("dataset_source", "") is None:
@@ -189,32 +120,42 @@ def resume(given, xp):
     data = data.head(about["train_examples"])
     if "columns" in about:
         data = data.standardized()
-    trainer = Trainer(model, data, config, folder)
+    trainer = Trainer(model, data, config, folder, ranks)
     trainer.restore(arrays, about)
     if trainer.step > config.epochs * trainer.steps_per_epoch:
         raise UserError(f"the run has done more than {config.epochs} epochs; raise --epochs")
     return trainer
 
 
-def run(given, dataset):
+def run(given, dataset, ranks):
     """The exit code of a run that is new or goes on. Its folder is locked until all is written."""
     xp = get_backend(given.get("backend", "numpy"))
-    if "resume" in given:
-        if given.keys() - WITH_RESUME:
-            names = ", ".join(sorted(flag(name) for name in given.keys() - WITH_RESUME))
-            raise UserError(f"--resume takes the settings of the run; leave out {names}")
-        with locked(given["resume"]):
-            return work(resume(given, xp), given, xp)
-    trainer = start(given, dataset, xp)
-    trainer.folder.mkdir(parents=True, exist_ok=True)
-    with locked(trainer.folder):
+    ranks.take_device(xp)
+    with ExitStack() as stack:
+
+        def lock(folder, make=False):
+            if make:
+                folder.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(locked(folder))
+
+        if "resume" in given:
+            if given.keys() - WITH_RESUME:
+                names = ", ".join(sorted(flag(name) for name in given.keys() - WITH_RESUME))
+                raise UserError(f"--resume takes the settings of the run; leave out {names}")
+            ranks.from_first(lambda: lock(given["resume"]))
+            trainer = resume(given, xp, ranks)
+        else:
+            trainer = start(given, dataset, xp, ranks)
+            ranks.from_first(lambda: lock(trainer.folder, make=True))
         return work(trainer, given, xp)
 
 
 def work(trainer, given, xp):
-    """Train, measure, draw, and print the final numbers; the exit code."""
+    """Say what is computed, train, and finish; the exit code."""
     data, settings = trainer.data, trainer.model.settings
-    print(f"computing with {xp.__name__} {xp.__version__} on {device_name(xp)}")
+    ranks = trainer.ranks
+    on_ranks = f", {ranks.size} ranks" if ranks.size > 1 else ""
+    print(f"computing with {xp.__name__} {xp.__version__} on {device_name(xp)}{on_ranks}")
     shape = " x ".join(map(str, data.shape))
     print(
         f"data set: {data.name}, {len(data.x_train)} training and {len(data.x_test)} test examples,"
@@ -234,12 +175,18 @@ def work(trainer, given, xp):
         print(Profile(trainer).fit())
     else:
         trainer.fit()
+    if ranks.rank == 0:
+        finish(trainer, given)
+    return 0 if trainer.finished else INTERRUPTED
+
+
+def finish(trainer, given):
+    """Measure, draw, and say what to do next."""
     print("measuring and drawing ...")
     metrics = write_metrics(trainer)
     print_summary(trainer, metrics)
     print(f"pictures: {shlex.quote(str(draw_figures(trainer, metrics)))}/*.png")
     print_next_step(trainer, given)
-    return 0 if trainer.finished else INTERRUPTED
 
 
 def print_summary(trainer, metrics):

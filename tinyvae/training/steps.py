@@ -28,7 +28,7 @@ class Steps:
     def __init__(self, trainer):
         self.trainer = trainer
         self.on_gpu = array_module(trainer.model.theta) is not np
-        self.records = self.on_gpu  # whether a GPU repeats a recorded step
+        self.records = self.on_gpu and trainer.ranks.size == 1  # whether a GPU repeats a step
         self.recorded = None
         self.losses = {}  # of each loss term: a table with a row for each step of an epoch
         self._looked, self._next_look = (0, time.perf_counter()), 0
@@ -51,13 +51,14 @@ class Steps:
         beta, look = trainer.beta_at(trainer.step), self._may_wait(trainer.step)
         replayed = self.recorded is not None and self.recorded.replay(i)
         if not replayed:
-            loss = self.gradient(trainer.parallel, trainer.feed.inputs(i), beta)
+            examples = trainer.feed.size(i)
+            loss = self.gradient(trainer.parallel, trainer.feed.inputs(i), beta, examples)
         elif look:
             terms = {name: table[i] for name, table in self.losses.items()}
             loss = Loss(terms, beta, trainer.config.free_bits)
         if look and not self._finite(loss):
             whole = DataParallel(trainer.model, free_bits=trainer.config.free_bits)
-            raise self.diverged(lambda: self.gradient(whole, trainer.feed.inputs(i), beta))
+            raise self.diverged(lambda: self.gradient(whole, trainer.feed.whole(i), beta))
         if not replayed:
             self.update(loss, i)
         trainer.step += 1
@@ -65,9 +66,9 @@ class Steps:
             self._plan_next_look()
         return loss if look else None
 
-    def gradient(self, parallel, inputs, beta):
+    def gradient(self, parallel, inputs, beta, examples=None):
         """The Loss of a minibatch; sets the model's gradient."""
-        return parallel.gradient(*inputs, beta=beta)
+        return parallel.gradient(*inputs, beta=beta, examples=examples)
 
     def update(self, loss, row, scalars=None):
         """Change theta by optimizer and model, and write the loss terms to a row of `losses`."""
@@ -105,8 +106,8 @@ class Steps:
         return all_finite(loss.total, grad @ grad)
 
     def _may_wait(self, step):
-        """Whether to read from the device in this step."""
-        return not self.on_gpu or step >= self._next_look
+        """Whether to read from the device in this step. Ranks have waited already."""
+        return not self.on_gpu or self.trainer.ranks.size > 1 or step >= self._next_look
 
     def _plan_next_look(self):
         """In LOOK_EVERY seconds, if the next steps take as long as those since the last look."""

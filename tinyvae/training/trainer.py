@@ -26,6 +26,7 @@ from tinyvae.training.folder import locked, set_aside
 from tinyvae.training.interrupt import interrupt_flag
 from tinyvae.training.output import progress, say
 from tinyvae.training.parallel import DataParallel, parts_of
+from tinyvae.training.ranks import ALONE
 from tinyvae.training.steps import Steps
 from tinyvae.training.threads import cores
 
@@ -58,11 +59,12 @@ class Trainer:
     model: a models.base.Model, on the device on which it is to be trained; folder: where to save,
     made when needed; None: nothing is saved. Raises UserError if model, data and config do not fit
     each other. Another schedule than the config's may be assigned to `beta_at`.
+    ranks: of a distributed run; rank 0 alone writes to the folder.
     """
 
-    def __init__(self, model, data, config=None, folder=None):
-        self.model, self.data, self.config = model, data, config or Config()
-        self.folder = None if folder is None else Path(folder)
+    def __init__(self, model, data, config=None, folder=None, ranks=ALONE):
+        self.model, self.data, self.config, self.ranks = model, data, config or Config(), ranks
+        self.folder = None if folder is None or ranks.rank else Path(folder)
         config, xp = self.config, array_module(model.theta)
         config.require_fits(model)
         if model.shape not in (None, data.shape):
@@ -78,10 +80,16 @@ class Trainer:
         model.require_examples(len(data.x_train))
         self.optimizer = OPTIMIZERS[config.optimizer](model, lr=config.lr)
         examples = min(config.batch_size, len(data.x_train))
-        parts = parts_of(model, examples * config.samples * model.weights_per_draw)
-        threads = config.threads or cores()
-        self.parallel = DataParallel(model, parts, threads, config.free_bits)
-        self.feed = Feed(model, data, config)
+        if examples < ranks.size:
+            raise UserError(
+                f"a batch of {examples} examples has no share for each of {ranks.size} ranks; "
+                f"raise --batch-size, or start at most {examples} processes"
+            )
+        share = -(-examples // ranks.size)
+        parts = parts_of(model, share * config.samples * model.weights_per_draw)
+        threads = config.threads or max(1, cores() // ranks.here[1])
+        self.parallel = DataParallel(model, parts, threads, config.free_bits, ranks)
+        self.feed = Feed(model, data, config, ranks)
         rng = generator(config.seed, "binarize test")
         self.x_test = xp.asarray(binarize(data.x_test, config.binarize, rng))
         self.steps_per_epoch = self.feed.steps_per_epoch
@@ -112,7 +120,7 @@ class Trainer:
         # Every step checks for itself, whatever the caller wants to hear of.
         with self._locked(), np.errstate(all="ignore"), interrupt_flag() as interrupted:
             self.save()
-            while self.step < goal and not interrupted.is_set():
+            while self.step < goal and not self.ranks.stop(interrupted.is_set()):
                 try:
                     with memory_errors():
                         self._run_epoch(interrupted)
@@ -143,7 +151,7 @@ class Trainer:
                 bar.update(self.feed.size(i))
                 if loss is not None:
                     self._show(bar, loss)
-                if interrupted.is_set():
+                if self.ranks.stop(interrupted.is_set()):
                     say("stopping: saving, then measuring (Ctrl-C again: stop at once)")
                     break
         for name, terms in self.steps.sums(done, done + self.step - first).items():
@@ -170,8 +178,14 @@ class Trainer:
         n, data = len(self.data.x_train), self.data
         rng = generator(self.config.seed, "end of epoch", epoch)
         self.model.end_epoch(self._some_batches(), rng)
-        probe = self._evaluate(self.feed.x, data.y_train, n // TRAINED_PER_PROBE)
-        test = self._evaluate(self.x_test, data.y_test, n // TRAINED_PER_TEST)
+        state = self.optimizer.state.values()
+        self.ranks.require_equal(f"after epoch {epoch}", self.model.theta, *state)
+        probe, test = self.ranks.from_first(
+            lambda: (
+                self._evaluate(self.feed.x, data.y_train, n // TRAINED_PER_PROBE),
+                self._evaluate(self.x_test, data.y_test, n // TRAINED_PER_TEST),
+            )
+        )
         if not math.isfinite(test["total"]):
             raise self.steps.diverged(lambda: evaluate(self.model, self.x_test, data.y_test))
         train = {name: total / n for name, total in self.sums.items()}
