@@ -35,27 +35,21 @@ class Conv2d {
   }
 
   forward(x) {
-    const [out, channels, kh, kw] = this.weight.shape, [, h, w] = x.shape;
-    const [sh, sw] = this.stride, [ph, pw] = this.padding;
-    const ho = Math.floor((h + 2 * ph - kh) / sh) + 1;
-    const wo = Math.floor((w + 2 * pw - kw) / sw) + 1;
-    const W = this.weight.values, y = zeros(out, ho, wo);
-    for (let o = 0, at = 0; o < out; o++) {
-      for (let i = 0; i < ho; i++) {
-        for (let j = 0; j < wo; j++, at++) {
+    const [out, channels, ...kernel] = this.weight.shape;
+    const [ho, wo] = [0, 1].map((axis) => {
+      const size = x.shape[1 + axis] + 2 * this.padding[axis] - kernel[axis];
+      return Math.floor(size / this.stride[axis]) + 1;
+    });
+    const W = this.weight.values, y = zeros(out, ho, wo), patch = zeros(channels, ...kernel).values;
+    for (let i = 0; i < ho; i++) {
+      for (let j = 0; j < wo; j++) {
+        patch.fill(0);
+        each_tap(this, kernel, i, j, x, (tap, pixel) => (patch[tap] = x.values[pixel]));
+        // y = W @ patch + b
+        for (let o = 0, at = 0; o < out; o++) {
           let sum = this.bias.values[o];
-          for (let c = 0; c < channels; c++) {
-            for (let a = 0; a < kh; a++) {
-              const row = sh * i + a - ph; // the kernel's row a is over this row of the image
-              if (row < 0 || row >= h) continue;
-              for (let b = 0; b < kw; b++) {
-                const column = sw * j + b - pw;
-                if (column < 0 || column >= w) continue;
-                sum += W[((o * channels + c) * kh + a) * kw + b] * x.values[(c * h + row) * w + column];
-              }
-            }
-          }
-          y.values[at] = sum;
+          for (let tap = 0; tap < patch.length; tap++, at++) sum += W[at] * patch[tap];
+          y.values[(o * ho + i) * wo + j] = sum;
         }
       }
     }
@@ -70,32 +64,39 @@ class ConvTranspose2d {
   }
 
   forward(x) {
-    const [channels, out, kh, kw] = this.weight.shape, [, h, w] = x.shape;
-    const [sh, sw] = this.stride, [ph, pw] = this.padding, [eh, ew] = this.output_padding;
-    const ho = (h - 1) * sh - 2 * ph + kh + eh;
-    const wo = (w - 1) * sw - 2 * pw + kw + ew;
-    const W = this.weight.values, y = zeros(out, ho, wo);
-    for (let o = 0; o < out; o++) y.values.fill(this.bias.values[o], o * ho * wo, (o + 1) * ho * wo);
-    for (let c = 0, at = 0; c < channels; c++) {
-      for (let i = 0; i < h; i++) {
-        for (let j = 0; j < w; j++, at++) {
-          const value = x.values[at];
+    const [channels, out, ...kernel] = this.weight.shape, [, h, w] = x.shape;
+    const [ho, wo] = [0, 1].map((axis) => {
+      const size = (x.shape[1 + axis] - 1) * this.stride[axis] - 2 * this.padding[axis] + kernel[axis];
+      return size + this.output_padding[axis];
+    });
+    const W = this.weight.values, y = zeros(out, ho, wo), patch = zeros(out, ...kernel).values;
+    y.values.forEach((_, at) => (y.values[at] = this.bias.values[Math.floor(at / (ho * wo))]));
+    for (let i = 0; i < h; i++) {
+      for (let j = 0; j < w; j++) {
+        // patch = W.T @ x; it is added to the pixels under the kernel
+        patch.fill(0);
+        for (let c = 0; c < channels; c++) {
+          const value = x.values[(c * h + i) * w + j];
           if (value === 0) continue; // after a ReLU about half of the values are 0
-          for (let o = 0; o < out; o++) {
-            for (let a = 0; a < kh; a++) {
-              const row = sh * i + a - ph;
-              if (row < 0 || row >= ho) continue;
-              for (let b = 0; b < kw; b++) {
-                const column = sw * j + b - pw;
-                if (column < 0 || column >= wo) continue;
-                y.values[(o * ho + row) * wo + column] += W[((c * out + o) * kh + a) * kw + b] * value;
-              }
-            }
-          }
+          for (let tap = 0, at = c * patch.length; tap < patch.length; tap++, at++) patch[tap] += W[at] * value;
         }
+        each_tap(this, kernel, i, j, y, (tap, pixel) => (y.values[pixel] += patch[tap]));
       }
     }
     return y;
+  }
+}
+
+/** Call visit(tap, pixel) for each place in the kernel, at position (i, j), that lies on the image. */
+function each_tap({ stride, padding }, [kh, kw], i, j, { shape: [channels, h, w] }, visit) {
+  const top = stride[0] * i - padding[0], left = stride[1] * j - padding[1];
+  for (let c = 0, tap = 0; c < channels; c++) {
+    for (let row = top; row < top + kh; row++) {
+      for (let column = left; column < left + kw; column++, tap++) {
+        const inside = row >= 0 && row < h && column >= 0 && column < w;
+        if (inside) visit(tap, (c * h + row) * w + column);
+      }
+    }
   }
 }
 

@@ -18,7 +18,7 @@ class Pad {
       this._stroke([this._place(event)]);
     });
     canvas.addEventListener("pointermove", (event) => {
-      if (event.buttons) this._stroke([this.last, ...(event.getCoalescedEvents?.() ?? [event]).map((one) => this._place(one))]);
+      if (event.buttons) this._stroke([this.last, this._place(event)]);
     });
     canvas.addEventListener("keydown", (event) => this._key(event));
     canvas.addEventListener("blur", () => this._show_pen(false));
@@ -40,11 +40,12 @@ class Pad {
   }
 
   _key(event) {
-    const move = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
+    const move = arrow(event);
     if (!move && event.key !== " ") return;
     event.preventDefault();
     const before = this.pen, size = [this.canvas.width, this.canvas.height];
-    if (move) this.pen = before.map((at, axis) => Math.min(size[axis], Math.max(0, at + 8 * move[axis])));
+    const to = (axis) => Math.min(size[axis], Math.max(0, before[axis] + 8 * move[axis]));
+    if (move) this.pen = [to(0), to(1)];
     else this.down = !this.down;
     if (this.down) this._stroke([before, this.pen]);
     this._show_pen(true);
@@ -52,8 +53,9 @@ class Pad {
 
   /** A ring where the pen of the keyboard is; it is a background, so it leaves no ink. */
   _show_pen(shown) {
-    const [x, y] = this.pen.map((at, axis) => (100 * at) / [this.canvas.width, this.canvas.height][axis]);
-    const ring = `radial-gradient(circle at ${x}% ${y}%, transparent 9px, var(--mark) 10px 12px, transparent 13px)`;
+    const x = this.pen[0] / this.canvas.width, y = this.pen[1] / this.canvas.height;
+    const ring = `radial-gradient(circle at ${100 * x}% ${100 * y}%, transparent 9px, var(--mark) 10px 12px,`
+      + " transparent 13px)";
     this.canvas.style.backgroundImage = shown ? ring : "none";
   }
 

@@ -25,7 +25,7 @@ function start(page) {
     active.map((d) => (is_vae ? `KL ${fixed(page.kl[d])} nats` : "")),
     (d, value) => move({ [d]: value }),
   );
-  const posterior = new Posterior(model, page.order);
+  const posterior = new Posterior(model, page.order, show_posterior);
   const walk = new Walk(model, () => state.label, set_code);
   const pad = new Pad(element("pad"), shape, each_frame(read_pad));
 
@@ -54,7 +54,7 @@ function start(page) {
   function read_pad() {
     state.drawn = pad.example();
     show_posterior();
-    if (state.posterior) set_code(state.posterior.mu);
+    if (state.posterior) set_code(state.posterior.code);
     for (const id of ["keep-a", "keep-b"]) element(id).disabled = !state.drawn;
   }
 
@@ -69,7 +69,7 @@ function start(page) {
   }
 
   function keep(end) {
-    walk.keep(end, state.drawn, state.posterior.mu);
+    walk.keep(end, state.drawn, state.posterior.code);
     show();
   }
 

@@ -53,11 +53,11 @@ class Plane {
   }
 
   _key(event) {
-    const move = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] }[event.key];
+    const move = arrow(event);
     if (!move) return;
     event.preventDefault();
     const step = event.shiftKey ? 0.1 : 0.02; // of the width of the plane
-    const [x, y] = move.map((sign, axis) => {
+    const [x, y] = [move[0], -move[1]].map((sign, axis) => {
       const [low, high] = this.ranges[axis];
       return Math.min(high, Math.max(low, this.at[axis] + sign * step * (high - low)));
     });
@@ -186,6 +186,11 @@ class Plane {
       context.stroke();
     }
   }
+}
+
+/** The direction of an arrow key, right and down; undefined for another key. */
+function arrow(event) {
+  return { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
 }
 
 function line(context, start, ...points) {

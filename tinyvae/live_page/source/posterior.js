@@ -35,13 +35,19 @@ function terms(model, x, mu, logvar, eps, label) {
 }
 
 class Posterior {
-  /** order: the dimensions by their KL. */
-  constructor(model, order) {
-    this.model = model;
+  /** order: the dimensions by their KL; on_choice(): another of the choices is made. */
+  constructor(model, order, on_choice) {
+    Object.assign(this, { model, on_choice });
     this.order = order.slice(0, WIDEST);
     this.choice = "learned";
     this.redraw_noise();
     this.is_vae = Boolean(model.logvar);
+    this._write_heads();
+    if (this.is_vae) this._make_choices();
+    else element("terms").append(row("td", "this drawing", ""));
+  }
+
+  _write_heads() {
     element("posterior-note").textContent = this.is_vae
       ? "q(z|x) = N(mu, sigma²): one row for each dimension, and its KL to N(0, 1) in nats"
       : "The code z of the drawing";
@@ -50,9 +56,8 @@ class Posterior {
     element("terms-note").textContent = this.is_vae
       ? "In nats. ELBO = −(reconstruction + KL); reconstruction is the mean of −log p(x|z)"
       : "In nats. An autoencoder has no KL and no ELBO";
-    element("terms-head").append(row("th", ...(this.is_vae ? ["z is drawn from", "reconstruction", "KL", "ELBO"] : ["", "−log p(x|z)"])));
-    if (this.is_vae) this._make_choices();
-    else element("terms").append(row("td", "this drawing", ""));
+    const columns = this.is_vae ? ["q(z|x)", "reconstruction", "KL", "ELBO"] : ["", "−log p(x|z)"];
+    element("terms-head").append(row("th", ...columns));
     element("reconstruction-note").textContent = this.is_vae ? "decoded from one draw of z" : "decoded from z";
   }
 
@@ -61,7 +66,7 @@ class Posterior {
       const input = make("input", { type: "radio", name: "choice", checked: key === this.choice });
       input.addEventListener("change", () => {
         this.choice = key;
-        this.show(this.x, this.label);
+        this.on_choice();
       });
       const made = row("td", "", "", "", "");
       made.cells[0].replaceWith(make("th", { scope: "row" }, make("label", {}, input, ` ${name}`)));
@@ -73,42 +78,42 @@ class Posterior {
     this.eps = Array.from({ length: DRAWS }, () => standard_normal(this.model.latent_dim));
   }
 
-  /** Show all about x; the mean of q(z|x) and its standard deviation are returned. */
+  /** Show all about x. Returns its code, and the mean and the standard deviation that z is drawn with. */
   show(x, label) {
-    Object.assign(this, { x, label });
     const { model } = this, { mu, logvar } = model.encode(x, label);
     paint(element("input"), x, model.shape);
     if (!this.is_vae) {
       paint(element("reconstruction"), model.decode(mu, label), model.shape);
       element("terms").rows[0].cells[1].textContent = fixed(-model.log_px(x, mu, label), 1);
       this._table(this.order.map((d) => [`z[${d}]`, fixed(mu[d])]));
-      return { mu };
+      return { code: mu, mu };
     }
+    let chosen;
     for (const [at, [key, { q }]] of Object.entries(CHOICES).entries()) {
       const now = q(mu, logvar);
       const eps = key === "point" ? this.eps.slice(0, 1) : this.eps; // all draws are the same
       const { reconstruction, kl, draws } = terms(model, x, now.mu, now.logvar, eps, label);
       const shown = [reconstruction, kl, -(reconstruction + kl)];
       const { cells, classList } = element("terms").rows[at];
-      shown.forEach((value, n) => (cells[n + 1].textContent = Number.isFinite(value) ? fixed(value, 1) : value > 0 ? "∞" : "−∞"));
+      shown.forEach((value, n) => (cells[n + 1].textContent = fixed(value, 1)));
       classList.toggle("chosen", key === this.choice);
-      if (key === this.choice) this._draws(now, draws);
+      if (key !== this.choice) continue;
+      chosen = { code: mu, mu: now.mu, std: now.logvar.map((value) => Math.exp(0.5 * value)) };
+      this._draws(now, draws, label);
     }
     element("lesson").textContent = CHOICES[this.choice].lesson;
-    return { mu, std: logvar.map((value) => Math.exp(0.5 * value)) };
+    return chosen;
   }
 
-  _draws({ mu, logvar }, draws) {
-    const images = this.eps.map((_, n) => this.model.decode(draws[n % draws.length], this.label));
+  _draws({ mu, logvar }, draws, label) {
+    const images = this.eps.map((_, n) => this.model.decode(draws[n % draws.length], label));
     paint(element("reconstruction"), images[0], this.model.shape);
     paint_all(element("draws"), images, this.model.shape);
     const kl = kl_to_standard(mu, logvar), most = Math.max(...kl, 1);
     this._table(this.order.map((d) => {
-      const infinite = kl[d] === Infinity, sigma = Math.exp(0.5 * logvar[d]);
       const bar = make("span");
-      bar.style.width = `${infinite ? 100 : (100 * kl[d]) / most}%`;
-      const value = infinite ? "∞" : fixed(Math.max(0, kl[d]));
-      return [`z[${d}]`, fixed(mu[d]), fixed(sigma), value, bar];
+      bar.style.width = `${kl[d] === Infinity ? 100 : (100 * kl[d]) / most}%`;
+      return [`z[${d}]`, fixed(mu[d]), fixed(Math.exp(0.5 * logvar[d])), fixed(kl[d]), bar];
     }));
   }
 

@@ -27,6 +27,6 @@ class Sliders {
 
 /** A number with two decimals and a real minus sign. */
 function fixed(value, decimals = 2) {
-  const text = value.toFixed(decimals);
+  const text = value.toFixed(decimals).replace("Infinity", "∞");
   return Number(text) === 0 ? text.replace("-", "") : text.replace("-", "−");
 }

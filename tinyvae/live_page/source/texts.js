@@ -3,10 +3,10 @@
 "use strict";
 
 const KINDS = {
-  ae: "an autoencoder",
-  vae: "a variational autoencoder",
-  cvae: "a conditional variational autoencoder",
-  iwae: "an importance-weighted autoencoder",
+  ae: "An autoencoder",
+  vae: "A variational autoencoder",
+  cvae: "A conditional variational autoencoder",
+  iwae: "An importance-weighted autoencoder",
 };
 
 function write_texts(page, model) {
@@ -35,10 +35,10 @@ function write_texts(page, model) {
 
 /** Two lists to choose the dimensions of the plane from; on_choose(x, y). */
 function fill_axes(order, on_choose) {
-  const lists = ["axis-x", "axis-y"].map(element);
+  const lists = ["axis-x", "axis-y"].map(element), first = order.slice(0, 2).sort((a, b) => a - b);
   lists.forEach((list, axis) => {
     list.append(...order.map((d) => make("option", { value: d, textContent: `z[${d}]` })));
-    list.value = order[Math.min(axis, order.length - 1)];
+    list.value = first[axis] ?? first[0]; // of a single dimension the plane shows the diagonal
   });
   const choose = () => on_choose(...lists.map((list) => Number(list.value)));
   for (const list of lists) list.addEventListener("change", choose);
