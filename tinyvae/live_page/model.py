@@ -10,8 +10,7 @@ from tinyvae.engine.layers import Conv2d, ConvTranspose2d, Flatten, Linear, Resh
 from tinyvae.engine.likelihoods import Bernoulli, LearnedGaussian
 from tinyvae.errors import UserError
 from tinyvae.models.cvae import ONE
-
-SHOWN = ("ae", "vae", "cvae", "iwae")  # of make_model's models; an IWAE's networks are a VAE's
+from tinyvae.training.program import ON_A_PAGE
 
 
 def describe_model(model, dtype=np.float16):
@@ -47,8 +46,8 @@ def require_shown(settings):
     if settings is None:
         raise UserError("the live page shows models of make_model; this model was built otherwise")
     kind, shape = settings["model"], settings["shape"]
-    if kind not in SHOWN:
-        raise UserError(f"the live page shows models {', '.join(SHOWN)}, got {kind}")
+    if kind not in ON_A_PAGE:
+        raise UserError(f"the live page shows models {', '.join(ON_A_PAGE)}, got {kind}")
     if len(shape) != 3 or shape[0] not in (1, 3):
         raise UserError(
             f"the live page shows images of 1 or 3 channels, got examples of shape {tuple(shape)}"

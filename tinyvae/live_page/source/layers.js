@@ -78,7 +78,8 @@ class ConvTranspose2d {
         for (let c = 0; c < channels; c++) {
           const value = x.values[(c * h + i) * w + j];
           if (value === 0) continue; // after a ReLU about half of the values are 0
-          for (let tap = 0, at = c * patch.length; tap < patch.length; tap++, at++) patch[tap] += W[at] * value;
+          const row = c * patch.length;
+          for (let tap = 0; tap < patch.length; tap++) patch[tap] += W[row + tap] * value;
         }
         each_tap(this, kernel, i, j, y, (tap, pixel) => (y.values[pixel] += patch[tap]));
       }

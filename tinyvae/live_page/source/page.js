@@ -65,6 +65,7 @@ function start(page) {
 
   function take_digit(digit) {
     const size = digits.shape[1];
+    if (digit < model.classes) element("label").value = state.label = digit;
     pad.load(digits.values.subarray(digit * size * size, (digit + 1) * size * size), size);
   }
 

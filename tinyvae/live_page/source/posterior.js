@@ -78,7 +78,7 @@ class Posterior {
     this.eps = Array.from({ length: DRAWS }, () => standard_normal(this.model.latent_dim));
   }
 
-  /** Show all about x. Returns its code, and the mean and the standard deviation that z is drawn with. */
+  /** Show all about x. Returns its code, and mean and standard deviation of the z that are drawn. */
   show(x, label) {
     const { model } = this, { mu, logvar } = model.encode(x, label);
     paint(element("input"), x, model.shape);

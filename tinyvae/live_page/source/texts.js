@@ -26,7 +26,8 @@ function write_texts(page, model) {
       : `The drawing is scaled to ${w}x${h} pixels. Then the encoder reads it.`,
     "sample-note": is_vae
       ? "Means of p(x|z) for z ~ N(0, I): the model was trained so that such codes decode to data."
-      : "Decoded from z ~ N(0, I). Nothing in the loss of an autoencoder says where codes lie: compare with a VAE.",
+      : "Decoded from z ~ N(0, I). Nothing in the loss of an autoencoder says where codes lie: compare "
+        + "the samples of a VAE.",
   };
   for (const [id, content] of Object.entries(text)) element(id).textContent = content;
   document.title = `${page.name}: tinyvae`;
