@@ -231,6 +231,7 @@ cupy.cuda = SimpleNamespace(
         CUDARuntimeError=CUDARuntimeError,
         getDeviceCount=lambda: 1,
         getDevice=lambda: 0,
+        setDevice=lambda device: None,
         getDeviceProperties=lambda device: {"name": b"Double of a GPU"},
     ),
     **{name: getattr(cupy_graphs, name) for name in (*NAMES["cuda"], "cublas")},

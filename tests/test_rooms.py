@@ -23,6 +23,7 @@ ROOMS = {  # what each may import, beside itself
     "gradcheck": [*BELOW, "engine", "data", "models", "training"],
     "laboratory": [*BELOW, "engine", "data", "models", "training", "gradcheck"],
     "exercises": [*BELOW, "engine", "models", "training"],
+    "live_page": [*BELOW, "engine", "data", "models", "training"],
     "__init__": ["errors", "engine", "models"],  # the public names need NumPy alone
 }
 NEEDED = {  # of what is not in Python; the other rooms may use all that the package requires

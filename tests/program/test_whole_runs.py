@@ -90,9 +90,10 @@ def test_a_vae_from_beginning_to_end(capsys):
     ):
         (line,) = [line for line in summary.splitlines() if line.startswith(f"  {label} ")]
         assert value in line
-    last = summary.splitlines()[-2:]
-    assert last[0] == f"pictures: {folder / 'figures'}/*.png"
-    assert last[1].startswith("try next: --latent-dim 2")
+    pictures, page, following = summary.splitlines()[-3:]
+    assert pictures == f"pictures: {folder / 'figures'}/*.png"
+    assert page.endswith(f"in a browser: python examples/live_page.py {folder}")
+    assert following.startswith("try next: --latent-dim 2")
 
 
 def test_an_autoencoder_from_beginning_to_end(capsys):

@@ -26,6 +26,8 @@ from tinyvae.training.report import draw_figures, loss_lines, write_metrics
 from tinyvae.training.state import build_model, require_types, unfit
 from tinyvae.training.trainer import Trainer
 
+ON_A_PAGE = ("ae", "vae", "cvae", "iwae")  # the models that the page of live_page/ shows
+
 
 def main(file, doc, dataset, argv=None):
     """The exit code of the script `file` with docstring `doc`; dataset: its default --dataset.
@@ -186,6 +188,7 @@ def finish(trainer, given):
     metrics = write_metrics(trainer)
     print_summary(trainer, metrics)
     print(f"pictures: {shlex.quote(str(draw_figures(trainer, metrics)))}/*.png")
+    print_live_page(trainer, given)
     print_next_step(trainer, given)
 
 
@@ -195,6 +198,15 @@ def print_summary(trainer, metrics):
     print("in nats per example:")
     for label, value, note in loss_lines(trainer, metrics):
         print(f"  {label:32} {value:>8}{f'  ({note})' if note else ''}")
+
+
+def print_live_page(trainer, given):
+    """The command for the page to play with, if there is a page for this model."""
+    settings = trainer.model.settings
+    if trainer.finished and settings["model"] in ON_A_PAGE and len(settings["shape"]) == 3:
+        command = ["python", "examples/live_page.py", str(trainer.folder)]
+        command += ["--data-dir", given["data_dir"]] if "data_dir" in given else []
+        print(f"to play with the model in a browser: {shlex.join(command)}")
 
 
 def print_next_step(trainer, given):

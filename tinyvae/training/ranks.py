@@ -15,7 +15,7 @@ from tinyvae.engine.backend import array_module, to_host
 from tinyvae.errors import UserError
 
 PATIENCE = 3.0  # seconds in which all ranks find a mistake that they all make
-STARTED_BY = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE")  # set by mpiexec of MPICH and of Open MPI
+STARTED_BY = ("PMI", "OMPI_COMM_WORLD")  # mpiexec of MPICH and of Open MPI set *_SIZE and *_RANK
 
 
 class Alone:
@@ -153,11 +153,15 @@ def ranks_of(distributed):
     Raises UserError if there is no MPI, or if mpiexec has started programs that do not ask for it.
     """
     if distributed != "mpi":
-        count = max(int(os.environ.get(name) or 1) for name in STARTED_BY)
-        if count > 1:
-            raise UserError(
-                f"mpiexec has started {count} processes, each for itself; give --distributed mpi"
-            )
+        for name in STARTED_BY:
+            count, rank = (int(os.environ.get(f"{name}_{what}", 0)) for what in ("SIZE", "RANK"))
+            if rank > 0:  # rank 0 tells
+                raise SystemExit(2)
+            if count > 1:
+                raise UserError(
+                    f"mpiexec has started {count} processes, each for itself; give "
+                    "--distributed mpi, or start the program without mpiexec"
+                )
         return ALONE
     try:
         from mpi4py import MPI

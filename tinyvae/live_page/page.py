@@ -1,0 +1,91 @@
+"""From a run folder to the HTML file: the model, the codes of its data, and the page around them."""
+
+import json
+import re
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+
+from tinyvae.data import load_dataset
+from tinyvae.data.digits import load_digits
+from tinyvae.engine.gaussian import kl_to_standard
+from tinyvae.errors import UserError
+from tinyvae.live_page.model import describe_model, pack, require_shown
+from tinyvae.training import on_host
+from tinyvae.training.checkpoint import load_checkpoint, write_atomically
+from tinyvae.training.evaluation import ACTIVE_VARIANCE
+from tinyvae.training.plots import TEN
+from tinyvae.training.state import load_model, require_data
+
+CODES = 2000  # test examples whose codes the page shows
+SCRIPTS = ("arrays", "layers", "model", "drawing", "picture", "plane", "sliders", "pad", "posterior")
+SCRIPTS += ("walk", "texts", "page")
+
+
+def write_live_page(folder, out=None, dataset=None, data_dir=None):
+    """Write the live page of the run in `folder`, and return its path.
+
+    out: the file (default: live_page.html in the folder). dataset, data_dir: where the data of the
+    run are now, as for load_dataset. Raises UserError for a run that the page cannot show.
+    """
+    path = Path(out or Path(folder) / "live_page.html")
+    html = live_page(describe_run(folder, dataset, data_dir))
+    write_atomically(path, lambda file: file.write(html.encode()))
+    return path
+
+
+def describe_run(folder, dataset=None, data_dir=None):
+    """A dict for JSON: the run's model, and the codes of its test examples."""
+    _, about = load_checkpoint(Path(folder) / "checkpoint.npz")
+    require_shown(about.get("model"))
+    model = load_model(folder)
+    source = dataset or about.get("dataset_source")
+    if source is None:
+        raise UserError("the run was trained on arrays; name a file that holds them with --dataset")
+    data = load_dataset(source, data_dir).head(about["train_examples"])
+    require_data(about, data)
+    x, labels = data.x_test[:CODES], data.y_test
+    y = (labels[:CODES],) * model.wants_labels
+    page = {
+        "name": Path(folder).resolve().name,
+        "data": data.name,
+        "model": describe_model(model),
+        "labels": None if labels is None else pack(labels[:CODES], np.float32),
+        "colours": TEN,
+        "digits": pack(example_digits(), np.uint8),
+    }
+    if not model.standard_codes:
+        codes = on_host.embed(model, x)
+        order, active = np.argsort(-codes.var(axis=0)), model.latent_dim
+    else:
+        codes, logvar = on_host.posteriors(model, x, *y)
+        kl = kl_to_standard(codes, logvar).mean(axis=0)  # (L,)
+        order, active = np.argsort(-kl), int((codes.var(axis=0) > ACTIVE_VARIANCE).sum())
+        page["kl"] = kl.tolist()
+    return page | {"codes": pack(codes, np.float32), "order": order.tolist(), "active": active}
+
+
+def example_digits():
+    """Ten synthetic digits, 0 to 9, (10, 28, 28) uint8: a drawing for those who cannot draw."""
+    images, labels, _ = load_digits(10, seed=2)
+    return images[np.argsort(labels), 0]
+
+
+def live_page(described):
+    """The HTML of the page, from what `describe_run` returns."""
+    # "</" would end the <script> that holds the JSON
+    data = json.dumps(described, separators=(",", ":")).replace("</", "<\\/")
+    parts = {"style": source("style.css"), "data": data, "script": scripts(*SCRIPTS)}
+    return re.sub(r"{{(\w+)}}", lambda place: parts[place[1]], source("page.html"))
+
+
+def scripts(*names):
+    """The JavaScript of these files as one text."""
+    # "use strict" holds for the whole text, so once is enough
+    texts = [source(f"{name}.js").replace('"use strict";\n', "", 1) for name in names]
+    return '"use strict";\n' + "\n".join(texts)
+
+
+def source(name):
+    return (resources.files("tinyvae.live_page") / "source" / name).read_text("utf-8")
