@@ -27,6 +27,7 @@ pytest.register_assert_rewrite("short_runs")  # its asserts, too, show what they
 
 def pytest_addoption(parser):
     parser.addoption("--long", action="store_true", help="robustness tests with thousands of cases")
+    parser.addoption("--screenshot", action="store_true", help="renew the README's live page")
 
 
 def pytest_configure(config):

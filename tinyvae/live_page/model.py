@@ -12,9 +12,11 @@ from tinyvae.errors import UserError
 from tinyvae.models.cvae import ONE
 from tinyvae.training.program import ON_A_PAGE
 
+LAYERS = (Linear, Conv2d, ConvTranspose2d, Reshape, Flatten, ReLU, Sigmoid, Tanh)
+
 
 def describe_model(model, dtype=np.float16):
-    """A dict for JSON: all that the class Model in source/model.js needs to compute what `model` does.
+    """A dict for JSON, from which the class Model in source/model.js computes what `model` does.
 
     model: an autoencoder, VAE, IWAE or CVAE on the host, built by make_model for images of 1 or 3
     channels. dtype: of the weights in the page. Raises UserError for another model, and for weights
@@ -56,32 +58,34 @@ def require_shown(settings):
 
 def describe_layer(layer, dtype):
     """{"layer": its class, and the arguments of the class of the same name in source/layers.js}."""
-    about = {"layer": type(layer).__name__}
-    if isinstance(layer, Linear | Conv2d | ConvTranspose2d):
+    kind = type(layer)
+    if kind not in LAYERS:  # nor a class derived from one of them: its forward may differ
+        raise UserError(f"the live page has no layer {kind.__name__}")
+    about = {"layer": kind.__name__}
+    if kind in (Linear, Conv2d, ConvTranspose2d):
         about |= {"weight": pack(layer.weight.value, dtype), "bias": pack(layer.bias.value, dtype)}
-    if isinstance(layer, Conv2d | ConvTranspose2d):
+    if kind in (Conv2d, ConvTranspose2d):
         _, stride, padding = layer.geometry
         about |= {"stride": stride, "padding": padding}
-    if isinstance(layer, ConvTranspose2d):
+    if kind is ConvTranspose2d:
         about["output_padding"] = layer.output_padding
-    elif isinstance(layer, Reshape) and not isinstance(layer, Flatten):
+    if kind is Reshape:
         about["shape"] = layer.shape
-    elif not isinstance(layer, Linear | Conv2d | Flatten | ReLU | Sigmoid | Tanh):
-        raise UserError(f"the live page has no layer {type(layer).__name__}")
     return about
 
 
 def _describe_likelihood(likelihood):
-    about = {"name": type(likelihood).__name__}
-    if isinstance(likelihood, LearnedGaussian):
+    kind = type(likelihood)
+    if kind not in (Bernoulli, LearnedGaussian):
+        raise UserError(f"the live page has no likelihood {kind.__name__}")
+    about = {"name": kind.__name__}
+    if kind is LearnedGaussian:
         about["logvar"] = pack(likelihood.logvar.value, np.float32)
-    elif not isinstance(likelihood, Bernoulli):
-        raise UserError(f"the live page has no likelihood {about['name']}")
     return about
 
 
 def pack(array, dtype):
-    """An array as {shape, dtype, data}: base64 of its numbers, little-endian, the last axis fastest.
+    """An array as {shape, dtype, data}: base64 of its numbers, the last axis fastest.
 
     Raises UserError for finite numbers that are infinite in this dtype.
     """

@@ -1,4 +1,4 @@
-"""From a run folder to the HTML file: the model, the codes of its data, and the page around them."""
+"""From a run folder to the HTML file: the model, the codes of its data, and all around them."""
 
 import json
 import re
@@ -19,8 +19,7 @@ from tinyvae.training.plots import TEN
 from tinyvae.training.state import load_model, require_data
 
 CODES = 2000  # test examples whose codes the page shows
-SCRIPTS = ("arrays", "layers", "model", "drawing", "picture", "plane", "sliders", "pad", "posterior")
-SCRIPTS += ("walk", "texts", "page")
+SCRIPTS = "arrays layers model drawing picture plane sliders pad posterior walk texts page".split()
 
 
 def write_live_page(folder, out=None, dataset=None, data_dir=None):
@@ -45,13 +44,13 @@ def describe_run(folder, dataset=None, data_dir=None):
         raise UserError("the run was trained on arrays; name a file that holds them with --dataset")
     data = load_dataset(source, data_dir).head(about["train_examples"])
     require_data(about, data)
-    x, labels = data.x_test[:CODES], data.y_test
-    y = (labels[:CODES],) * model.wants_labels
+    x, labels = data.x_test[:CODES], None if data.y_test is None else data.y_test[:CODES]
+    y = (labels,) * model.wants_labels
     page = {
         "name": Path(folder).resolve().name,
         "data": data.name,
         "model": describe_model(model),
-        "labels": None if labels is None else pack(labels[:CODES], np.float32),
+        "labels": None if labels is None else pack(labels, np.float32),
         "colours": TEN,
         "digits": pack(example_digits(), np.uint8),
     }

@@ -1,0 +1,151 @@
+"""From a run to the HTML file, and the runs that are refused."""
+
+import base64
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from examples import live_page
+from tinyvae import make_model
+from tinyvae.data import Dataset
+from tinyvae.engine.layers import Linear
+from tinyvae.errors import UserError
+from tinyvae.live_page import page
+from tinyvae.live_page.model import describe_layer, describe_model, pack
+from tinyvae.training.evaluation import evaluate
+from tinyvae.training.state import load_model
+from tinyvae.training.trainer import train
+
+
+def images(shape=(9, 8), n=60, labels=True):
+    rng = np.random.default_rng(0)
+    x, y = rng.random((n, *shape), dtype=np.float32), np.arange(n) % 4
+    return {"x": x, "x_test": x[::2]} | ({"y": y, "y_test": y[::2]} if labels else {})
+
+
+def saved(folder, kind="vae", network="mlp", data=None, latent_dim=3, **options):
+    """The folder of a short run on a file of one's own, and its data."""
+    data = data or images()
+    path = folder / "images.npz"
+    names = {"x": "x_train", "y": "y_train"}
+    np.savez(path, **{names.get(name, name): array for name, array in data.items()})
+    data = page.load_dataset(path)
+    hidden = {"hidden": (6,)} if network == "mlp" else {}
+    model = make_model(kind, network, latent_dim, shape=data.shape, **hidden, **options)
+    train(model, data, epochs=1, batch_size=20, folder=folder / "run")
+    return folder / "run", data
+
+
+@pytest.mark.parametrize("kind", ["vae", "ae", "cvae", "iwae"])
+@pytest.mark.parametrize("network", ["mlp", "conv"])
+def test_the_page_holds_the_run(tmp_path, capsys, kind, network):
+    options = {"classes": 4} if kind == "cvae" else {}
+    folder, data = saved(tmp_path, kind, network, **options)
+    assert live_page.main([str(folder)]) is None
+    path = folder / "live_page.html"
+    assert f"{path}, {path.stat().st_size / 1e6:.1f} MB" in capsys.readouterr().out
+    held = data_of(path.read_text("utf-8"))
+    model = load_model(folder)
+    y = (data.y_test,) * model.wants_labels
+    codes = model.embed(data.x_test, *y)
+    assert decoded(held["codes"]) == pytest.approx(codes, abs=1e-6)
+    assert decoded(held["labels"]).tolist() == data.y_test.tolist()
+    assert held["model"]["classes"] == options.get("classes", 0)
+    if kind == "ae":
+        by, active = codes.var(axis=0), 3
+        assert "kl" not in held
+    else:
+        measured = evaluate(model, data.x_test, labels=data.y_test)
+        by, active = held["kl"], measured["active_units"]
+        if kind != "iwae":
+            assert by == pytest.approx(measured["kl_per_dimension"], abs=1e-5)
+    assert held["order"] == np.argsort(-np.asarray(by)).tolist() and held["active"] == active
+
+
+def data_of(html):
+    (text,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', html)
+    return json.loads(text)
+
+
+def decoded(packed):
+
+    raw = base64.b64decode(packed["data"])
+    return np.frombuffer(raw, packed["dtype"]).reshape(packed["shape"])
+
+
+def test_the_page_needs_no_other_file(tmp_path):
+    folder, _ = saved(tmp_path)
+    html = page.live_page(page.describe_run(folder))
+    assert "{{" not in html and "@import" not in html and "url(" not in html
+    assert not re.findall(r"https?://", html)
+    assert re.findall(r'(?:src|href)="([^"]*)"', html) == ["data:,"]
+    assert {p.stem for p in Path(page.__file__).parent.glob("source/*.js")} == {*page.SCRIPTS}
+
+
+def test_a_name_cannot_end_the_script(tmp_path):
+    folder, _ = saved(tmp_path)
+    held = page.describe_run(folder) | {"name": "</script><b>"}
+    assert data_of(page.live_page(held))["name"] == "</script><b>"
+
+
+def test_another_place_for_the_page_and_the_data(tmp_path, capsys):
+    folder, _ = saved(tmp_path)
+    (tmp_path / "images.npz").rename(tmp_path / "moved.npz")
+    with pytest.raises(UserError, match="no such file"):
+        live_page.main([str(folder)])
+    out = tmp_path / "page.html"
+    live_page.main([str(folder), "--dataset", str(tmp_path / "moved.npz"), "--out", str(out)])
+    assert out.exists() and not (folder / "live_page.html").exists()
+
+
+def test_other_data_are_refused(tmp_path):
+    folder, _ = saved(tmp_path)
+    np.savez(tmp_path / "images.npz", x_train=np.zeros((60, 9, 8)), x_test=np.zeros((9, 9, 8)))
+    with pytest.raises(UserError, match="was trained on"):
+        page.write_live_page(folder)
+
+
+def test_images_without_labels(tmp_path):
+    folder, _ = saved(tmp_path, data=images(labels=False))
+    assert page.describe_run(folder)["labels"] is None
+
+
+@pytest.mark.parametrize("kind", ["hvae", "flow", "vqvae"])
+def test_other_models_are_refused(kind):
+    model = make_model(kind, **({"network": "mlp"} if kind in ("hvae", "flow") else {}))
+    with pytest.raises(UserError, match=f"ae, vae, cvae, iwae, got {kind}"):
+        describe_model(model)
+
+
+def test_tables_other_channels_and_other_models_are_refused(tmp_path):
+    for shape in ((5,), (2, 8, 8)):
+        with pytest.raises(UserError, match="images of 1 or 3 channels"):
+            describe_model(make_model("vae", "mlp", shape=shape))
+    model = make_model("vae", "mlp")
+    model.settings = None
+    with pytest.raises(UserError, match="models of make_model"):
+        describe_model(model)
+    with pytest.raises(UserError, match="checkpoint"):
+        page.write_live_page(tmp_path)
+
+
+def test_a_run_on_arrays_names_its_remedy(tmp_path):
+    data = Dataset.from_arrays(**images())
+    model = make_model("vae", "mlp", 2, shape=data.shape, hidden=(5,))
+    train(model, data, epochs=1, batch_size=20, folder=tmp_path / "run")
+    with pytest.raises(UserError, match="--dataset"):
+        page.write_live_page(tmp_path / "run")
+
+
+def test_layers_and_weights_that_the_page_cannot_hold():
+    class Mine(Linear):
+        pass
+
+    rng = np.random.default_rng(0)
+    with pytest.raises(UserError, match="no layer Mine"):
+        describe_layer(Mine(2, 3, rng=rng), np.float16)
+    with pytest.raises(UserError, match="70000 is too large for float16"):
+        pack(np.array([1.0, -7e4], np.float32), np.float16)
