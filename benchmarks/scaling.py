@@ -18,9 +18,11 @@ and Gropp 2005, Optimization of Collective Communication Operations in MPICH).
 
 import argparse
 import json
+import shutil
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -58,6 +60,8 @@ def main():
     options = parser.parse_args()
     if options.turn:
         return turn(options.network)
+    if not (find_spec("mpi4py") and shutil.which("mpiexec")):
+        parser.error('needs mpi4py and mpiexec: pip install -e ".[mpi]"')
     command = [sys.executable, __file__, "--network", options.network, "--turn"]
     turns = {n: [] for n in RANKS}
     for _ in range(options.rounds):
