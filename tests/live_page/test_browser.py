@@ -172,7 +172,8 @@ def test_every_kind_of_model_has_a_page(visit, tmp_path, kind, shape, latent_dim
     if latent_dim > 2:
         before = picture(page, "plane")
         page.select_option("#axis-y", str(latent_dim - 1))
-        assert f"z[{latent_dim - 1}]" in page.inner_text("#z") and picture(page, "plane") != before
+        assert picture(page, "plane") != before
+        assert f"z[{latent_dim - 1}]" in page.inner_text("#z")
     for name in ("sample", "keep-a", "keep-b", "play"):
         page.locator(f"#{name}").click()
     assert fits(page)

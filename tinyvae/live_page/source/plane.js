@@ -49,7 +49,7 @@ class Plane {
     const clip = (share) => Math.min(1, Math.max(0, share));
     const right = clip((event.clientX - box.left - EDGE) / side);
     const down = clip((event.clientY - box.top) / side);
-    this.on_move(x0 + right * (x1 - x0), y1 - down * (y1 - y0));
+    this._move(x0 + right * (x1 - x0), y1 - down * (y1 - y0));
   }
 
   _key(event) {
@@ -61,6 +61,11 @@ class Plane {
       const [low, high] = this.ranges[axis];
       return Math.min(high, Math.max(low, this.at[axis] + sign * step * (high - low)));
     });
+    this._move(x, y);
+  }
+
+  _move(x, y) {
+    this.at = [x, y]; // the next key may come before the next frame
     this.on_move(x, y);
   }
 
@@ -75,7 +80,7 @@ class Plane {
   }
 
   draw_points() {
-    this.side = this.canvas.clientWidth;
+    this.side = Math.max(this.canvas.clientWidth, 2 * EDGE); // a hidden page has no width
     const context = this._context(this.points), [n, dims] = this.codes.shape;
     this._draw_axes(context);
     context.save();

@@ -56,7 +56,7 @@ class Posterior {
     element("terms-note").textContent = this.is_vae
       ? "In nats. ELBO = −(reconstruction + KL); reconstruction is the mean of −log p(x|z)"
       : "In nats. An autoencoder has no KL and no ELBO";
-    const columns = this.is_vae ? ["q(z|x)", "reconstruction", "KL", "ELBO"] : ["", "−log p(x|z)"];
+    const columns = this.is_vae ? ["q(z|x)", "recon\u00adstruction", "KL", "ELBO"] : ["", "−log p(x|z)"];
     element("terms-head").append(row("th", ...columns));
     element("reconstruction-note").textContent = this.is_vae ? "decoded from one draw of z" : "decoded from z";
   }
