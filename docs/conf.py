@@ -30,7 +30,7 @@ CONTENTS = {
     ),
     "Variants": ("variants/*",),
     "Experiments": ("experiments/*",),
-    "Use and extend": ("own_data", "distributed", "models", "extending/*"),
+    "Use and extend": ("own_data", "live_page", "distributed", "models", "extending/*"),
     "Reference": ("api/README", "api/engine", "api/models", "api/data", "api/training", "api/*"),
     "Measurements": ("parity", "performance", "gpu", "gpu_measured", "reliability", "bugs"),
 }
@@ -47,6 +47,7 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.mathjax",
     "docstrings",
+    "live_page",
     "notebook",
     "source_pages",
 ]

@@ -8,8 +8,9 @@ from tinyvae.training.plots import BLUE, GREY, WIDTH
 # name, what is in it, left, bottom, width
 ROOMS = (
     ("examples/", "programs to run; minimal_vae.py first", 0, 6.25, 10),
-    ("laboratory/", "what the experiments measure", 0, 5.0, 4.8),
-    ("exercises/", "the grader of docs/exercises", 5.2, 5.0, 4.8),
+    ("laboratory/", "what experiments measure", 0, 5.0, 3.2),
+    ("live_page/", "a model in the browser", 3.4, 5.0, 3.2),
+    ("exercises/", "the grader of exercises", 6.8, 5.0, 3.2),
     ("gradcheck.py", "every gradient against differences", 0, 3.75, 4.8),
     ("training/", "loop, checkpoints, evaluation, figures", 5.2, 3.75, 4.8),
     ("models/", "AE, VAE, networks, the protocol", 0, 2.5, 4.8),
@@ -20,9 +21,10 @@ ROOMS = (
 HEIGHT = 0.95
 ARROWS = (
     ((2.4, 6.25), (2.4, 5.95)),
-    ((2.4, 5.0), (2.4, 4.7)),
-    ((7.6, 5.0), (7.6, 4.7)),
-    ((4.4, 5.0), (5.6, 4.7)),  # laboratory imports training
+    ((1.6, 5.0), (1.6, 4.7)),
+    ((2.8, 5.0), (5.4, 4.7)),  # laboratory imports training
+    ((5.4, 5.0), (6.4, 4.7)),  # and so does live_page
+    ((8.4, 5.0), (8.4, 4.7)),
     ((4.8, 4.22), (5.2, 4.22)),  # gradcheck imports training
     ((2.4, 3.75), (2.4, 3.45)),
     ((7.6, 3.75), (7.6, 3.45)),

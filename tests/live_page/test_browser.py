@@ -421,6 +421,7 @@ def test_the_picture_of_the_readme(visit, request, tmp_path):
     page.get_by_role("button", name="Take a synthetic 0").click()
     page.locator("#draws canvas").first.wait_for()
     picture(page, "plane")
+    page.evaluate("scrollTo(0, 0)")
     clip = page.locator("main").bounding_box()
     bottom = page.locator("section").nth(1).bounding_box()
     clip["height"] = bottom["y"] + bottom["height"] - clip["y"]

@@ -127,8 +127,8 @@ class Plane {
         const [x, y] = this._place(...(axis === 0 ? [value, 0] : [0, value]));
         context.textAlign = axis === 0 ? "center" : "right";
         context.textBaseline = axis === 0 ? "top" : "middle";
-        const place = axis === 0 ? [x, end + 5] : [EDGE - 5, y];
-        context.fillText(String(value).replace("-", "−"), ...place);
+        const place = axis === 0 ? [x, end + 5] : [EDGE - 5, y], room = axis === 0 ? this.side - x : y;
+        if (room > 8) context.fillText(String(value).replace("-", "−"), ...place);
         if (value === 0) line(context, ...(axis === 0 ? [[x, 0], [x, end]] : [[EDGE, y], [this.side, y]]));
       }
     }
