@@ -30,7 +30,7 @@ CONTENTS = {
     ),
     "Variants": ("variants/*",),
     "Experiments": ("experiments/*",),
-    "Use and extend": ("own_data", "live_page", "models", "extending/*"),
+    "Use and extend": ("own_data", "live_page", "distributed", "models", "extending/*"),
     "Reference": ("api/README", "api/engine", "api/models", "api/data", "api/training", "api/*"),
     "Measurements": ("parity", "performance", "gpu", "gpu_measured", "reliability", "bugs"),
 }

@@ -1,9 +1,9 @@
 """Exercise 3: the sigmoid and the Bernoulli cross-entropy, computed from logits.
 
-A decoder puts out one logit l for each pixel, any real number. The pixel is 1 with the probability
-sigmoid(l) = 1 / (1 + exp(-l)). For a pixel x from 0 to 1 the cross-entropy is
+A decoder puts out one logit t for each pixel, any real number. The pixel is 1 with the probability
+sigmoid(t) = 1 / (1 + exp(-t)). For a pixel x from 0 to 1 the cross-entropy is
 
-    -( x log sigmoid(l) + (1 - x) log(1 - sigmoid(l)) )
+    -( x log sigmoid(t) + (1 - x) log(1 - sigmoid(t)) )
 
 The loss is in nats per example: the sum over the D pixels, and the mean over the N examples.
 
@@ -19,7 +19,7 @@ import numpy as np
 
 
 def sigmoid(logits):
-    """1 / (1 + exp(-l)) for each logit l.
+    """1 / (1 + exp(-t)) for each logit t.
 
     logits (D, N) -> (D, N)
     """

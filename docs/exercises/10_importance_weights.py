@@ -7,8 +7,9 @@ sigma^2. The prior p(z) is N(0, 1) in each of the L dimensions. The importance w
 
 The mean of w over the samples of an example estimates p(x). Weights are as small as exp(-2000) and
 smaller. In floating point numbers this is 0, so keep their logarithms only: subtract the largest
-logarithm before you take the exponential, and account for it afterwards. log N(z; mu, sigma^2) of a
-vector z is the sum over its L dimensions, with the constant log(2 pi).
+logarithm of each example before you take the exponential, and account for it afterwards. log N(z;
+mu, sigma^2) of a vector z is the sum over its L dimensions. The constants log(2 pi) of log p(z) and
+log q(z|x) cancel.
 
 Chapter: docs/book/04_tightness.md.
 Check: python -m tinyvae.exercises docs/exercises/10_importance_weights.py

@@ -11,6 +11,7 @@ from short_runs import DATA, EVERYTHING, MODEL_SETTINGS, SMALL, STEPS, without_s
 from world import MPI, Comm, World
 
 from tinyvae import make_model
+from tinyvae.data import Dataset
 from tinyvae.errors import UserError
 from tinyvae.training import trainer as trainer_module
 from tinyvae.training.config import Config
@@ -107,10 +108,24 @@ def test_parameters_that_differ_end_the_run(monkeypatch, tmp_path):
         end(run, epoch, start)
 
     monkeypatch.setattr(trainer_module.Trainer, "_end_epoch", disturbed)
-    with pytest.raises(UserError, match="after epoch 2 the parameters of rank 1 are not those of"):
+    with pytest.raises(UserError, match="rank 1 has other parameters after epoch 2 than rank 0"):
         World(3).run(lambda ranks: trained(ranks, {}, folder=tmp_path))
     rows = (tmp_path / "history.csv").read_text().splitlines()
     assert len(rows) == 2
+
+
+def test_ranks_that_begin_with_other_settings_or_data_are_refused(monkeypatch):
+    with pytest.raises(UserError, match="rank 2 has other settings, data or weights than rank 0"):
+        World(3).run(lambda ranks: trained(ranks, {"beta": 1.0 + (ranks.rank == 2)}))
+
+    def of_a_rank(ranks):
+        x = DATA.x_train.copy()
+        x[0, 0, 0, 0] += ranks.rank
+        data = Dataset("toy squares", x, DATA.y_train, DATA.x_test, DATA.y_test)
+        Trainer(make_model(network="mlp"), data, Config(epochs=1), ranks=ranks).fit()
+
+    with pytest.raises(UserError, match="rank 1 has other settings, data or weights than rank 0"):
+        World(2).run(of_a_rank)
 
 
 @pytest.mark.parametrize("who", [0, 1])

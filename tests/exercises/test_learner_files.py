@@ -120,6 +120,27 @@ def test_other_names_and_more_options_are_fine(relu, head):
     assert [v.kind for v in relu(source)] == [RIGHT, RIGHT]
 
 
+def test_one_largest_logarithm_for_all_examples_is_not_right(tmp_path):
+    """It is 0 / 0 where the weights of an example are much smaller than those of another."""
+    exercise = next(one for one in EXERCISES if one.file.startswith("10"))
+    source = "def normalised_weights(log_w):\n    w = np.exp(log_w - log_w.max())\n"
+    source = f"import numpy as np\n{source}    return w / w.sum(axis=0)\n"
+    source += "def log_weights(*a): pass\ndef importance_weighted_bound(log_w): pass\n"
+    (tmp_path / exercise.file).write_text(source)
+    _, verdict, _ = grade(exercise, tmp_path / exercise.file)
+    assert verdict.kind == WRONG and "the examples' log_w 2000 apart" in verdict.sentences[0]
+
+
+def test_a_wrong_function_that_calls_a_wrong_one(relu):
+    source = FORWARD + "return -x\n\ndef relu_backward(dy, x):\n    return relu_forward(dy)\n"
+    forward, backward = relu(source)
+    assert forward.kind == backward.kind == WRONG
+    assert backward.sentences == (
+        "relu_backward: it calls relu_forward, which is wrong",
+        "Correct relu_forward first",
+    )
+
+
 def test_one_function_done_and_one_left(relu):
     verdicts = relu(FORWARD + "raise NotImplementedError" + RIGHT_BACKWARD)
     assert [v.kind for v in verdicts] == [NOT_DONE, RIGHT]

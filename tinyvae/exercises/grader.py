@@ -30,7 +30,8 @@ def grade(exercise, path):
             names = load(path)
             for task in exercise.tasks:
                 running = f", {task.name}"
-                verdicts.append(_verdict(task, names, path))
+                wrong = [verdict.name for verdict in verdicts if verdict.kind == WRONG]
+                verdicts.append(_verdict(task, names, path, wrong))
     except Wrong as wrong:
         return [Verdict("", WRONG, (str(wrong),))]
     except KeyboardInterrupt:
@@ -38,9 +39,15 @@ def grade(exercise, path):
     return verdicts
 
 
-def _verdict(task, names, path):
+def _verdict(task, names, path, wrong):
+    """wrong: the names of the functions before that are wrong; this one may call them."""
     try:
-        sentences = mistakes_in(function_of(names, task), task, path)
+        function = function_of(names, task)
+        sentences = mistakes_in(function, task, path)
+        called = set(wrong).intersection(getattr(function, "__code__", _verdict.__code__).co_names)
+        if sentences and called:
+            first = next(name for name in wrong if name in called)
+            sentences = (f"{task.name}: it calls {first}, which is wrong", f"Correct {first} first")
     except NotDone:
         return Verdict(task.name, NOT_DONE)
     except Wrong as wrong:

@@ -60,6 +60,8 @@ def _weight_cases():
     for s, n, mean, extreme in cases:
         log_w = normal(f"weights {s} {n}", (s, n))[0] + mean
         yield Case({"log_w": log_w}, {"S": s, "N": n}, extreme)
+    log_w = normal("weights apart", (3, 5))[0] - 2000 * np.arange(5)
+    yield Case({"log_w": log_w}, {"S": 3, "N": 5}, "the examples' log_w 2000 apart")
 
 
 # The classic mistakes

@@ -40,7 +40,10 @@ class Alone:
         """Whether to stop now. All ranks get the same answer: a wish counts from the next step."""
         return wish
 
-    def require_equal(self, when, *arrays):
+    def begin(self, *arrays):
+        """Call before the first step. Raises UserError unless the arrays are the same on all."""
+
+    def require_equal(self, what, remedy, *arrays):
         """Raise UserError on all ranks, unless the arrays are equal on all ranks, bit for bit."""
 
     def take_device(self, xp):
@@ -66,7 +69,7 @@ class Ranks(Alone):
         self._failed = comm.Dup()
         machine = comm.Split_type(mpi.COMM_TYPE_SHARED)
         self.here = machine.Get_rank(), machine.Get_size()
-        self._message = np.empty(0)
+        self._messages = {}  # a buffer for each length and dtype
         self._wish, self._stopping = False, False
 
     def bounds(self, n):
@@ -77,9 +80,10 @@ class Ranks(Alone):
         xp = array_module(next(iter(terms.values())))
         vector = np.empty(0) if vector is None else vector
         flat = np.concatenate([np.ravel(to_host(term)) for term in terms.values()])
-        p, message = len(vector), self._message
-        if (len(message), message.dtype) != (p + len(flat) + 1, vector.dtype):
-            message = self._message = np.empty(p + len(flat) + 1, vector.dtype)
+        p, key = len(vector), (len(vector) + len(flat) + 1, vector.dtype)
+        if key not in self._messages:
+            self._messages[key] = np.empty(*key)
+        message = self._messages[key]
         message[:p], message[p:-1], message[-1] = to_host(vector), flat, self._wish
         self.comm.Allreduce(self.mpi.IN_PLACE, message)
         vector[...] = array_module(vector).asarray(message[:p])
@@ -95,7 +99,7 @@ class Ranks(Alone):
         if self.rank == 0:
             try:
                 result = compute()
-            except Exception as mistake:  # raised on all ranks, or the others would wait for ever
+            except (UserError, OSError) as mistake:  # the user's: raised on all ranks
                 error = mistake
         result, error = self.comm.bcast((result, error))
         if error:
@@ -106,7 +110,12 @@ class Ranks(Alone):
         self._wish = self._wish or wish
         return self._stopping
 
-    def require_equal(self, when, *arrays):
+    def begin(self, *arrays):
+        self._wish, self._stopping = False, False
+        remedy = "give all ranks the same arguments and the same files"
+        self.require_equal("other settings, data or weights", remedy, *arrays)
+
+    def require_equal(self, what, remedy, *arrays):
         digest = sha256()
         for array in arrays:
             digest.update(np.ascontiguousarray(to_host(array)))
@@ -114,9 +123,7 @@ class Ranks(Alone):
         different = [str(rank) for rank, one in enumerate(digests) if one != digests[0]]
         if different:
             raise UserError(
-                f"{when} the parameters of rank {', '.join(different)} are not those of rank 0, "
-                "bit for bit; the last checkpoint is untouched; go on from it with --resume, on "
-                "machines with the same processors and libraries"
+                f"rank {', '.join(different)} has {what} than rank 0, bit for bit; {remedy}"
             )
 
     def take_device(self, xp):
@@ -128,8 +135,9 @@ class Ranks(Alone):
     def quiet(self):
         with contextlib.ExitStack() as stack:
             if self.rank:
-                stack.enter_context(contextlib.redirect_stdout(None))
-                stack.enter_context(contextlib.redirect_stderr(None))
+                nowhere = stack.enter_context(open(os.devnull, "w"))
+                stack.enter_context(contextlib.redirect_stdout(nowhere))
+                stack.enter_context(contextlib.redirect_stderr(nowhere))
             yield
 
     def all_failed(self):
@@ -148,7 +156,7 @@ ALONE = Alone()
 
 
 def ranks_of(distributed):
-    """The Ranks of this program if distributed == "mpi"; else ALONE.
+    """The Ranks of this program if distributed == "mpi" and there are several; else ALONE.
 
     Raises UserError if there is no MPI, or if mpiexec has started programs that do not ask for it.
     """
@@ -169,4 +177,4 @@ def ranks_of(distributed):
         raise UserError(
             f'--distributed mpi needs mpi4py and MPI ({error}); pip install -e ".[mpi]"'
         ) from error
-    return Ranks(MPI, MPI.COMM_WORLD)
+    return Ranks(MPI, MPI.COMM_WORLD) if MPI.COMM_WORLD.Get_size() > 1 else ALONE

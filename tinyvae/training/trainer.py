@@ -4,6 +4,7 @@ The optimizer's state is saved with the weights, and all chance is a function of
 on one machine a resumed run ends bit for bit where an uninterrupted run ends.
 """
 
+import json
 import math
 import time
 from pathlib import Path
@@ -115,6 +116,9 @@ class Trainer:
         Raises Diverged, leaving the last checkpoint, if the loss or the gradient is not finite, and
         UserError if the memory of the GPU or of the machine is full.
         """
+        about = self.about() | {"dataset_source": ""}  # a path may differ from machine to machine
+        text = json.dumps(about, sort_keys=True, default=str).encode()
+        self.ranks.begin(np.frombuffer(text, np.uint8), self.model.theta)
         self.steps.begin_fit()
         goal = (self.config.epochs if epochs is None else epochs) * self.steps_per_epoch
         # Every step checks for itself, whatever the caller wants to hear of.
@@ -179,7 +183,9 @@ class Trainer:
         rng = generator(self.config.seed, "end of epoch", epoch)
         self.model.end_epoch(self._some_batches(), rng)
         state = self.optimizer.state.values()
-        self.ranks.require_equal(f"after epoch {epoch}", self.model.theta, *state)
+        what = f"other parameters after epoch {epoch}"
+        remedy = "go on from the last checkpoint, with processors and libraries of one kind"
+        self.ranks.require_equal(what, remedy, self.model.theta, *state)
         probe, test = self.ranks.from_first(
             lambda: (
                 self._evaluate(self.feed.x, data.y_train, n // TRAINED_PER_PROBE),
