@@ -76,7 +76,8 @@ def live_page(described):
     """The HTML of the page, from what `describe_run` returns."""
     # "</" would end the <script> that holds the JSON
     data = json.dumps(described, separators=(",", ":")).replace("</", "<\\/")
-    parts = {"style": source("style.css"), "data": data, "script": scripts(*SCRIPTS)}
+    style = source("style.css") + source("layout.css")
+    parts = {"style": style, "data": data, "script": scripts(*SCRIPTS)}
     return re.sub(r"{{(\w+)}}", lambda place: parts[place[1]], source("page.html"))
 
 
