@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 
 from tinyvae import make_model
 from tinyvae.engine.gaussian import kl_to_standard, log_density, reparameterize
@@ -108,14 +107,17 @@ def test_the_density(formulas, x, mu, logvar):
     assert found == pytest.approx(log_density(*np.array([x, mu, logvar])), rel=1e-12)
 
 
-@given(array=arrays(np.float16, st.tuples(st.integers(0, 5)), elements=st.floats(width=16)))
-def test_every_half_and_every_length_of_base64(formulas, array):
-    """Subnormal numbers, zeros of both signs, and one to three bytes at the end."""
-    finite = array[np.isfinite(array)]
+def test_every_half(formulas):
+    """Subnormal numbers too."""
+    halves = np.arange(2**16, dtype=np.uint16).view(np.float16)
+    finite = halves[np.isfinite(halves)]
     for dtype in (np.float16, np.float32):
         assert call(formulas, READ, pack(finite, dtype)) == finite.tolist()
-    data = finite.view(np.uint8)[: max(0, finite.nbytes - 1)]
-    assert call(formulas, READ, pack(data, np.uint8)) == data.tolist()
+
+
+@given(st.binary(max_size=8))
+def test_every_length_of_base64(formulas, data):
+    assert call(formulas, READ, pack(np.frombuffer(data, np.uint8), np.uint8)) == list(data)
 
 
 READ = "(packed) => [...unpack(packed).values]"

@@ -16,7 +16,7 @@ from tinyvae.training import on_host
 from tinyvae.training.checkpoint import load_checkpoint, write_atomically
 from tinyvae.training.evaluation import ACTIVE_VARIANCE
 from tinyvae.training.plots import TEN
-from tinyvae.training.state import load_model, require_data
+from tinyvae.training.state import load_model, require_data, require_types
 
 CODES = 2000  # test examples whose codes the page shows
 SCRIPTS = "arrays layers model drawing picture plane sliders pad posterior walk texts page".split()
@@ -36,9 +36,10 @@ def write_live_page(folder, out=None, dataset=None, data_dir=None):
 
 def describe_run(folder, dataset=None, data_dir=None):
     """A dict for JSON: the run's model, and the codes of its test examples."""
-    _, about = load_checkpoint(Path(folder) / "checkpoint.npz")
-    require_shown(about.get("model"))
     model = load_model(folder)
+    require_shown(model.settings)  # before the data are loaded
+    _, about = load_checkpoint(Path(folder) / "checkpoint.npz")
+    require_types(about, {"train_examples": int})
     source = dataset or about.get("dataset_source")
     if source is None:
         raise UserError("the run was trained on arrays; name a file that holds them with --dataset")
