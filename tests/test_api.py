@@ -142,6 +142,8 @@ training.trainer | errors | Trainer Trainer.fit Trainer.restore train
 training.config | errors | Config Config.require_fits
 training.state | errors | load_model
 training.steps | | Diverged
+training.ranks | errors | ranks_of
+live_page.page | errors | write_live_page
 training.evaluation | shapes units errors source | evaluate importance_weighted_bound
 training.latent | shapes | holes
 training.latent | shapes errors | quantile_grid

@@ -158,7 +158,8 @@ ALONE = Alone()
 def ranks_of(distributed):
     """The Ranks of this program if distributed == "mpi" and there are several; else ALONE.
 
-    Raises UserError if there is no MPI, or if mpiexec has started programs that do not ask for it.
+    Raises UserError if there is no MPI, or if mpiexec has started programs that do not ask for it;
+    of these, all but the first raise SystemExit, so that one sentence is told.
     """
     if distributed != "mpi":
         for name in STARTED_BY:
