@@ -19,7 +19,7 @@ from tinyvae.training import parallel, plots
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 COMMON = {"deadline": None, "suppress_health_check": [HealthCheck.function_scoped_fixture]}
-settings.register_profile("tinyvae", derandomize=True, max_examples=25, **COMMON)
+settings.register_profile("tinyvae", derandomize=True, max_examples=20, **COMMON)
 settings.register_profile("long", max_examples=5000, **COMMON)
 settings.load_profile("tinyvae")
 pytest.register_assert_rewrite("short_runs")  # its asserts, too, show what they compare

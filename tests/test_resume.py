@@ -8,6 +8,7 @@ import pytest
 from short_runs import (
     DATA,
     EVERYTHING,
+    RUNS,
     STEPS,
     after_step,
     assert_same_run,
@@ -51,6 +52,8 @@ def uninterrupted(tmp_path_factory):
 )
 def test_an_interrupted_run_ends_bit_for_bit_the_same(xp, uninterrupted, folders, settings, stops):
     """Ctrl-C after each of these steps: inside an epoch, at its end, twice in one epoch."""
+    if xp is not np and settings is RUNS["threads"]:
+        pytest.skip("a device computes a batch in one part")
     folder, run = folders(), None
     for stop in stops:
         run = resumed(folder, settings, xp) if run else trainer(folder, settings, xp)
