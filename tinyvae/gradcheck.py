@@ -1,8 +1,7 @@
 """Every gradient in tinyvae against finite differences, in float64.
 
 `python -m tinyvae.gradcheck` prints a table with a row for each gradient, and exits with 1 if a
-relative error is not below 1e-7. docs/book/08_gradients.md says why the upstream gradient is
-random.
+relative error is not below 1e-7. docs/book/08_checks.md says why the upstream gradient is random.
 """
 
 import sys
