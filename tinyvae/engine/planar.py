@@ -59,10 +59,14 @@ class Step(Module):
 class Planar(Step):
     """z' = z + v tanh(w'z + b), with w, b and v from h. Rezende and Mohamed 2015, eq. 10.
 
-    It moves z along v, by an amount that depends on w'z + b. It is invertible if w'v >= -1. So h
+    It moves z along v, by an amount that depends on w'z + b. It is invertible if w'v > -1. So h
     gives a vector u, and v = u + (elu(a) - a) w / |w|^2 with a = w'u. Then w'v = elu(a) > -1. This
     is the paper's appendix A.1 with elu(a) in place of log(1 + exp(a)) - 1, because only elu makes
     u = 0 give v = 0. The inverse has no closed form.
+
+    log_det = log(1 + (1 - t^2) w'v) with t = tanh(w'z + b). It is computed as the logarithm of
+    t^2 + (1 - t^2) (1 + w'v), whose summands are positive. In float32 the first form is log(0) or
+    the logarithm of a negative number where w'v is rounded to -1 and t is near 0.
     """
 
     ordered = False
@@ -80,28 +84,28 @@ class Planar(Step):
         u, w, b = y[:n], y[n:-1], y[-1]  # (L, M), (L, M), (M,)
         a, norm2 = (w * u).sum(axis=0), (w * w).sum(axis=0) + TINY  # (M,)
         v = u + w * (_elu_minus(a) / norm2)  # (L, M)
-        t, wv = array_module(z).tanh((w * z).sum(axis=0) + b), (w * v).sum(axis=0)  # (M,)
-        self._saved = z, u, w, v, t, wv, a, norm2
-        return z + v * t, array_module(z).log1p((1 - t * t) * wv)
+        t, one_plus_wv = array_module(z).tanh((w * z).sum(axis=0) + b), _one_plus_elu(a)  # (M,)
+        det = t * t + (1 - t * t) * one_plus_wv
+        self._saved = z, u, w, v, t, one_plus_wv, det, a, norm2
+        return z + v * t, array_module(z).log(det)
 
     def backward(self, dz, dlog_det):
-        z, u, w, v, t, wv, a, norm2 = self._take_saved()
-        slope = 1 - t * t
-        # log_det = log(1 + slope * wv)
-        d = dlog_det / (1 + slope * wv)
-        dwv, dslope = d * slope, d * wv
-        # z' = z + v * t, wv = sum of w * v, slope = 1 - t * t
-        dt = (dz * v).sum(axis=0) - 2 * t * dslope
-        dv, dw = dz * t + dwv * w, dwv * v
+        z, u, w, v, t, one_plus_wv, det, a, norm2 = self._take_saved()
+        # log_det = log(det), det = t * t + (1 - t * t) * one_plus_wv
+        ddet = dlog_det / det
+        done_plus_wv = ddet * (1 - t * t)
+        # z' = z + v * t
+        dt = (dz * v).sum(axis=0) + ddet * 2 * t * (1 - one_plus_wv)
+        dv = dz * t
         # t = tanh(sum of w * z + b)
-        db = dt * slope
-        dz, dw = dz + db * w, dw + db * z
+        db = dt * (1 - t * t)
+        dz, dw = dz + db * w, db * z
         # v = u + w * c / norm2, c = elu(a) - a, norm2 = sum of w * w + TINY
         c = _elu_minus(a)
         dratio = (dv * w).sum(axis=0)  # of c / norm2
         dw += dv * (c / norm2) - w * (2 * dratio * c / (norm2 * norm2))
-        # a = sum of w * u, and elu'(a) - 1 = exp(min(a, 0)) - 1
-        da = dratio / norm2 * _elu_minus_slope(a)
+        # one_plus_wv = 1 + elu(a), a = sum of w * u
+        da = dratio / norm2 * (_elu_slope(a) - 1) + done_plus_wv * _elu_slope(a)
         du, dw = dv + da * w, dw + da * u
         # u, w, b = parameters(h)
         return dz, self.parameters.backward(array_module(dz).concatenate([du, dw, db[None]]))
@@ -116,6 +120,13 @@ def _elu_minus(a):
 
 
 @fused
-def _elu_minus_slope(a):
+def _one_plus_elu(a):
+    """1 + elu(a): above 0 also where elu(a) itself is rounded to -1."""
     xp = array_module(a)
-    return xp.expm1(xp.minimum(a, 0.0))
+    return xp.exp(xp.minimum(a, 0.0)) + xp.maximum(a, 0.0)
+
+
+@fused
+def _elu_slope(a):
+    xp = array_module(a)
+    return xp.exp(xp.minimum(a, 0.0))
