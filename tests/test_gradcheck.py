@@ -115,10 +115,12 @@ def test_check_direction_finds_a_wrong_gradient():
     def f():
         return float((theta**3).sum())
 
-    right, one_off = 3 * theta**2, 3 * theta**2
+    right, one_off, forgotten = (3 * theta**2 for _ in range(3))
     one_off[7] += 100
+    forgotten[:10] = 0  # along the gradient alone the slope would still be right
     assert differences.check_direction(f, theta, right, rng) < 1e-8
     assert differences.check_direction(f, theta, one_off, rng) > 1e-3
+    assert differences.check_direction(f, theta, forgotten, rng) > 1e-4
     np.testing.assert_array_equal(theta, given)
 
 

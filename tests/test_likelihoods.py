@@ -54,6 +54,18 @@ def test_bernoulli_of_grey_levels_is_the_cross_entropy(xp, seed):
 
 
 @given(dimensions=st.integers(1, 7), seed=SEEDS)
+def test_bernoulli_of_grey_levels_is_a_mean_over_binary_images(xp, dimensions, seed):
+    """Of log p(b|z), over all images b whose pixels are 1 with the grey level as probability."""
+    rng = np.random.default_rng(seed)
+    logits, x = xp.asarray(3 * rng.standard_normal((dimensions, 1))), rng.random((dimensions, 1))
+    b = np.array(list(itertools.product((0.0, 1.0), repeat=dimensions))).T  # (D, 2^D)
+    probability = np.where(b, x, 1 - x).prod(axis=0)  # (2^D,)
+    mean = probability @ to_host(Bernoulli().log_prob(xp.asarray(b), logits))
+    grey = to_host(Bernoulli().log_prob(xp.asarray(x), logits))
+    np.testing.assert_allclose(grey, mean, rtol=1e-12)
+
+
+@given(dimensions=st.integers(1, 7), seed=SEEDS)
 def test_bernoulli_sums_to_one_over_all_images(xp, dimensions, seed):
     (logits,) = arrays(xp, seed, (dimensions, 1))
     images = np.array(list(itertools.product((0.0, 1.0), repeat=dimensions))).T

@@ -28,6 +28,7 @@ from tinyvae.engine.backend import array_module, to_host
 from tinyvae.training.checkpoint import load_checkpoint
 from tinyvae.training.config import Config
 from tinyvae.training.profile import Profile
+from tinyvae.training.recorded import _same_change
 from tinyvae.training.steps import Steps
 from tinyvae.training.trainer import Trainer
 
@@ -257,6 +258,13 @@ def test_a_replay_that_computes_something_else_is_noticed(double, monkeypatch, c
         run.fit()
     assert "a replay does not compute what the step computes" in capsys.readouterr().out
     assert result(runs[0]) == result(runs[1])
+
+
+@pytest.mark.parametrize("error, same", [(0, True), (0.005, True), (0.02, False), (1, False)])
+def test_a_replay_may_differ_by_one_percent_of_the_change(error, same):
+    before, after = np.random.default_rng(0).standard_normal((2, 3, 5))
+    replayed = after + error * (after - before)
+    assert _same_change((replayed, before), (None, after)) == same
 
 
 def test_the_profile_sees_every_step(double):

@@ -46,6 +46,12 @@ def test_free_bits(xp, kl, floor):
     np.testing.assert_allclose(to_host(gradient), numerical, atol=1e-8)
 
 
+def test_a_kl_that_is_at_the_floor_has_a_gradient(xp):
+    """As PyTorch's clamp: there max(floor, kl) has two slopes, and the KL keeps its own."""
+    gradient = free_bits_grad(xp.asarray([0.2, 0.5, 0.7]), 0.5)
+    np.testing.assert_array_equal(to_host(gradient), [0, 1, 1])
+
+
 @given(kl=KL)
 def test_no_floor_changes_nothing(xp, kl):
     """Also where a KL is exactly zero. The gradient is an array, as it is for every floor."""

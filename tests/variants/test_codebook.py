@@ -83,6 +83,17 @@ def test_dead_codes_are_revived_and_others_left_alone(xp, ema):
         np.testing.assert_array_equal(host(book.counts.value), [4, 0, 4, 0])
 
 
+def test_a_dead_code_is_drawn_by_its_squared_distance():
+    """Distances 1, 2 and 3 to the codebook: the probabilities are 1/14, 4/14 and 9/14."""
+    drawn, rng = [], np.random.default_rng(0)
+    for _ in range(1000):
+        book = Codebook(np.array([[0.0], [99.0]])).to(np, np.float64)
+        book.revive([np.array([[1.0, -2.0]]), np.array([[3.0, 0.0]])], rng)
+        drawn.append(book.vectors.value[1, 0])
+    shares = [drawn.count(z) / 1000 for z in (1, -2, 3, 0)]
+    np.testing.assert_allclose(shares, [1 / 14, 4 / 14, 9 / 14, 0], atol=0.06)
+
+
 def test_nothing_is_revived_where_all_codes_are_used_or_no_vector_is_left():
     book = Codebook(np.array([[0.0], [1.0]])).to(np, np.float64)
     book.revive([np.array([[0.2, 0.9]])], None)  # no random number is drawn

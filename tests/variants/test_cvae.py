@@ -21,9 +21,9 @@ from tinyvae import (
     to_host,
 )
 from tinyvae.engine.differences import numerical_gradient, relative_error
-from tinyvae.models.cvae import ONE, ConditionalDecoder, ConditionalEncoder, with_classes
+from tinyvae.models.cvae import ConditionalDecoder, ConditionalEncoder, with_classes
 
-K = 4
+K, ONE = 4, 10.0  # ONE: the entry of a label's vector; docs/variants/cvae.md has measured it
 LABELS = np.array([2, 0, 3, 3, 1, 0, 2])
 
 
