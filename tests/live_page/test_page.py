@@ -9,15 +9,18 @@ import numpy as np
 import pytest
 
 from examples import live_page
-from tinyvae import make_model
+from tinyvae import Gaussian, make_model
 from tinyvae.data import Dataset
 from tinyvae.engine.layers import Linear
 from tinyvae.errors import UserError
 from tinyvae.live_page import page
 from tinyvae.live_page.model import describe_layer, describe_model, pack
+from tinyvae.models import registry
+from tinyvae.training.config import Config
 from tinyvae.training.evaluation import evaluate
+from tinyvae.training.program import print_live_page
 from tinyvae.training.state import load_model
-from tinyvae.training.trainer import train
+from tinyvae.training.trainer import Trainer, train
 
 
 def images(shape=(9, 8), n=60, labels=True):
@@ -116,8 +119,23 @@ def test_images_without_labels(tmp_path):
 @pytest.mark.parametrize("kind", ["hvae", "flow", "vqvae"])
 def test_other_models_are_refused(kind):
     model = make_model(kind, **({"network": "mlp"} if kind in ("hvae", "flow") else {}))
-    with pytest.raises(UserError, match=f"ae, vae, cvae, iwae, got {kind}"):
+    with pytest.raises(UserError, match=f"shows model ae or vae or cvae or iwae, got {kind}"):
         describe_model(model)
+
+
+def test_another_likelihood_is_not_offered_and_refused(monkeypatch, tmp_path, capsys):
+    """A new entry of LIKELIHOODS has no JavaScript yet."""
+    monkeypatch.setitem(registry.LIKELIHOODS, "fixed", lambda shape: Gaussian(0.5))
+    data = Dataset.from_arrays(**images())
+    for likelihood, offered in (("fixed", False), ("gaussian", True)):
+        model = make_model("vae", "mlp", 2, likelihood, shape=data.shape, hidden=(5,))
+        run = Trainer(model, data, Config(epochs=1, batch_size=20), tmp_path / likelihood)
+        run.fit()
+        print_live_page(run, {})
+        assert ("to play with the model" in capsys.readouterr().out) == offered
+        if not offered:
+            with pytest.raises(UserError, match="shows likelihood bernoulli or gaussian, got fix"):
+                describe_model(model)
 
 
 def test_tables_other_channels_and_other_models_are_refused(tmp_path):

@@ -10,7 +10,7 @@ from tinyvae.engine.layers import Conv2d, ConvTranspose2d, Flatten, Linear, Resh
 from tinyvae.engine.likelihoods import Bernoulli, LearnedGaussian
 from tinyvae.errors import UserError
 from tinyvae.models.cvae import ONE
-from tinyvae.training.program import ON_A_PAGE
+from tinyvae.training.program import not_on_a_page
 
 LAYERS = (Linear, Conv2d, ConvTranspose2d, Reshape, Flatten, ReLU, Sigmoid, Tanh)
 
@@ -47,13 +47,8 @@ def require_shown(settings):
     """Raise UserError unless the page can show a model of these settings, those of make_model."""
     if settings is None:
         raise UserError("the live page shows models of make_model; this model was built otherwise")
-    kind, shape = settings["model"], settings["shape"]
-    if kind not in ON_A_PAGE:
-        raise UserError(f"the live page shows models {', '.join(ON_A_PAGE)}, got {kind}")
-    if len(shape) != 3 or shape[0] not in (1, 3):
-        raise UserError(
-            f"the live page shows images of 1 or 3 channels, got examples of shape {tuple(shape)}"
-        )
+    if reason := not_on_a_page(settings):
+        raise UserError(reason)
 
 
 def describe_layer(layer, dtype):

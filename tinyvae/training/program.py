@@ -26,7 +26,11 @@ from tinyvae.training.report import draw_figures, loss_lines, write_metrics
 from tinyvae.training.state import build_model, require_types, unfit
 from tinyvae.training.trainer import Trainer
 
-ON_A_PAGE = ("ae", "vae", "cvae", "iwae")  # the models that the page of live_page/ shows
+ON_A_PAGE = {  # the settings of the models that the page of live_page/ shows
+    "model": ("ae", "vae", "cvae", "iwae"),
+    "network": ("conv", "mlp"),
+    "likelihood": ("bernoulli", "gaussian"),
+}
 
 
 def main(file, doc, dataset, argv=None):
@@ -200,10 +204,20 @@ def print_summary(trainer, metrics):
         print(f"  {label:32} {value:>8}{f'  ({note})' if note else ''}")
 
 
+def not_on_a_page(settings):
+    """Why the page of live_page/ does not show a model with these settings; None if it does."""
+    for name, shown in ON_A_PAGE.items():
+        if settings[name] not in shown:
+            return f"the live page shows {name} {' or '.join(shown)}, got {settings[name]}"
+    shape = tuple(settings["shape"])
+    if len(shape) != 3 or shape[0] not in (1, 3):
+        return f"the live page shows images of 1 or 3 channels, got examples of shape {shape}"
+    return None
+
+
 def print_live_page(trainer, given):
     """The command for the page to play with, if there is a page for this model."""
-    settings = trainer.model.settings
-    if trainer.finished and settings["model"] in ON_A_PAGE and len(settings["shape"]) == 3:
+    if trainer.finished and not not_on_a_page(trainer.model.settings):
         command = ["python", "examples/live_page.py", str(trainer.folder)]
         command += ["--data-dir", given["data_dir"]] if "data_dir" in given else []
         print(f"to play with the model in a browser: {shlex.join(command)}")
