@@ -189,6 +189,8 @@ def test_public_methods_take_the_labels_last(xp, network):
         assert one.shape == x.shape and one.dtype == np.float32
         changed = (one != two).reshape(3, -1).any(axis=1)
         np.testing.assert_array_equal(changed, [True, True, False])  # the last label is the same
+    again = to_host(model.reconstruct(x, labels))  # both networks get the labels
+    np.testing.assert_array_equal(again, to_host(model.decode(z, labels)))
     means = model.sample_means(3, np.random.default_rng(0), labels)
     codes = model.draw_codes(3, np.random.default_rng(0))
     np.testing.assert_array_equal(to_host(means), to_host(model.decode(codes, labels)))
