@@ -230,7 +230,7 @@ def test_codes_must_be_float_vectors(kind):
         model.decode(np.zeros(LATENT_DIM))
     with pytest.raises(ValueError, match=r"floats of shape \(N, L\) .*got int64 of shape \(2, 3\)"):
         model.decode(np.zeros((2, LATENT_DIM), np.int64))
-    with pytest.raises(ValueError, match="in_features = 3, got shape"):
+    with pytest.raises(ValueError, match=r"codes must be \(N, 3\), got \(2, 4\)"):
         model.decode(np.zeros((2, LATENT_DIM + 1)))
 
 

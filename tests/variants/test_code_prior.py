@@ -119,3 +119,8 @@ def test_on_a_device_recorded_steps_are_the_steps_of_the_host(double):
 def test_codes_out_of_range_are_refused(wrong, got):
     with pytest.raises(ValueError, match=f"expected finite values from 0 to 2, got {got}"):
         tiny().loss(np.array([[0.0, 1.0, wrong, 0.0]]))
+
+
+def test_a_fraction_is_no_code():
+    with pytest.raises(ValueError, match="codes must be whole numbers, held as floats"):
+        tiny().loss(np.array([[0.0, 1.0, 1.5, 0.0]]))

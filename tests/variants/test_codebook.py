@@ -94,6 +94,13 @@ def test_a_dead_code_is_drawn_by_its_squared_distance():
     np.testing.assert_allclose(shares, [1 / 14, 4 / 14, 9 / 14, 0], atol=0.06)
 
 
+def test_two_dead_codes_become_two_different_vectors():
+    for seed in range(20):
+        book = Codebook(np.array([[0.0], [98.0], [99.0]])).to(np, np.float64)
+        book.revive([np.array([[3.0, 0.0, -3.0]])], np.random.default_rng(seed))
+        assert sorted(book.vectors.value[:, 0]) == [-3, 0, 3]
+
+
 def test_nothing_is_revived_where_all_codes_are_used_or_no_vector_is_left():
     book = Codebook(np.array([[0.0], [1.0]])).to(np, np.float64)
     book.revive([np.array([[0.2, 0.9]])], None)  # no random number is drawn

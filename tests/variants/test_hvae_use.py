@@ -67,6 +67,15 @@ def test_noise_of_another_shape_is_refused(inference):
         assert str(error.value) == f"eps must be (samples >= 1, 3, 9), got {wrong.shape}"
 
 
+@each_inference
+def test_a_code_has_all_layers(inference):
+    """The decoder takes z_1 alone, and would take a code that has only z_1."""
+    model, _, _ = model_and_inputs(inference)
+    for call in (model.decode, model.codes_from):
+        with pytest.raises(ValueError, match=r"codes must be \(N, 9\), got \(2, 4\)"):
+            call(np.zeros((2, 4), np.float32))
+
+
 def test_a_call_between_loss_and_backward_is_refused():
     model, x, eps = model_and_inputs("ladder")
     for call in (lambda: model.embed(x), lambda: model.draw_codes(2, np.random.default_rng(0))):

@@ -235,5 +235,7 @@ def test_what_is_refused():
         with pytest.raises(UserError, match="means nothing to the model IWAE, because its loss"):
             Config(**setting).require_fits(make_model("iwae", "mlp"))
     model = make_model("iwae", "mlp", LATENT_DIM, k=2)
-    with pytest.raises(ValueError, match=r"eps must be \(samples, N, 6\), got \(1, 5, 3\)"):
-        model.loss(np.zeros((5, 1, 28, 28), np.float32), np.zeros((1, 5, 3), np.float32))
+    for shape in ((1, 5, 3), (1, 4, 6), (0, 5, 6), (5, 6)):
+        with pytest.raises(ValueError) as error:
+            model.loss(np.zeros((5, 1, 28, 28), np.float32), np.zeros(shape, np.float32))
+        assert str(error.value) == f"eps must be (samples >= 1, 5, 6), got {shape}"

@@ -39,6 +39,11 @@ def test_the_sizes():
     assert tiny().grid == GRID
 
 
+def test_new_vectors_are_uniform_between_plus_and_minus_one_over_their_number():
+    vectors = make_model("vqvae", latent_dim=50, codes=40).codebook.vectors.value
+    assert abs(vectors).max() < 1 / 40 and vectors.std() == pytest.approx(1 / 40 / 3**0.5, rel=0.05)
+
+
 @each_codebook
 def test_the_terms_against_a_loop(xp, codebook):
     model, x = tiny(codebook, xp=xp), batch()
@@ -176,8 +181,12 @@ def test_encode_decode_reconstruct(xp):
     np.testing.assert_array_equal(host(model.decode(index)), host(model.reconstruct(x)))
     one = host(model.decode(host(index)[2:3]))
     np.testing.assert_allclose(one[0], host(model.reconstruct(x))[2], rtol=1e-12)
-    with pytest.raises(ValueError, match=r"indices must be \(N, \*\(3, 3\)\), got \(4, 3\)"):
-        model.decode(index[:, 0])
+    np.testing.assert_array_equal(
+        host(model.decode(host(index).tolist())), host(model.decode(index))
+    )
+    for wrong in (index[:, 0], index[:, :2], [[1]]):
+        with pytest.raises(ValueError, match=r"indices must be \(N, 3, 3\), got \("):
+            model.decode(wrong)
 
 
 def test_an_index_out_of_range_is_refused():

@@ -17,6 +17,7 @@ from tinyvae.models.layout import (
     batch_first,
     batch_last,
     require_floats,
+    require_noise,
     require_same_size,
 )
 
@@ -251,8 +252,13 @@ class EncoderDecoder(Model):
 
     def _outputs(self, z, *labels):
         """Codes z (N, L) -> the decoder's output (..., N)."""
-        require_floats(z, (2,), "(N, L)")
+        self._require_codes(z)
         return self._decode(batch_last(z, self.theta), *labels)
+
+    def _require_codes(self, z):
+        require_floats(z, (2,), "(N, L)")
+        if z.shape[1] != self.latent_dim:
+            raise ValueError(f"codes must be (N, {self.latent_dim}), got {z.shape}")
 
     def _encode(self, x, *labels):
         self._discard_saved()
@@ -264,8 +270,7 @@ class EncoderDecoder(Model):
 
     def _noise(self, eps, n):
         """Noise eps (S, N, L), batch first, for n examples -> (L, S, N) on the model's device."""
-        if eps.ndim != 3 or len(eps) < 1 or eps.shape[1:] != (n, self.latent_dim):
-            raise ValueError(f"eps must be (samples >= 1, {n}, {self.latent_dim}), got {eps.shape}")
+        require_noise(eps, n, self.latent_dim)
         xp = array_module(self.theta)
         return xp.moveaxis(xp.asarray(eps, dtype=self.theta.dtype), -1, 0)
 

@@ -54,6 +54,8 @@ class CodePrior(Model):
         """x (N, h w) -> logits (K, h, w, N), and the codes as integers (h, w, N)."""
         x = self._to_engine(x)  # (h w, N)
         codes = x.astype(np.int64).reshape(*self.grid, -1)
+        if isinstance(x, np.ndarray) and (codes.ravel() != x.ravel()).any():
+            raise ValueError("codes must be whole numbers, held as floats")
         self._discard_saved()
         return self.network.forward(one_hot(codes, self.codes, x.dtype)), codes
 

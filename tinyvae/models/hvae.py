@@ -98,6 +98,7 @@ class HVAE(EncoderDecoder):
 
         A layer depends on its own noise and on the noise above it. N(0, I) gives the prior.
         """
+        self._require_codes(noise)
         self._discard_saved()
         *lower, top = self._by_layer(batch_last(noise, self.theta)[:, None])  # each (L_i, 1, N)
         z = [top]

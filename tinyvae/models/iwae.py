@@ -12,7 +12,7 @@ import numpy as np
 
 from tinyvae.engine.backend import array_module
 from tinyvae.engine.gaussian import log_density_grad, reparameterize_backward
-from tinyvae.models.layout import as_vectors
+from tinyvae.models.layout import as_vectors, require_noise
 from tinyvae.models.options import Option
 from tinyvae.models.vae import VAE
 
@@ -56,8 +56,7 @@ class IWAE(VAE):
 
     def _weighed(self, x, eps):
         """x and eps (S, N, k L) -> what `_forward` returns, and log w (k S, N): k = 1 first."""
-        if eps.ndim != 3 or eps.shape[2] != self.noise_dim:
-            raise ValueError(f"eps must be (samples, N, {self.noise_dim}), got {eps.shape}")
+        require_noise(eps, len(x), self.noise_dim)
         samples, n, _ = eps.shape
         eps = array_module(eps).moveaxis(eps.reshape(samples, n, self.k, self.latent_dim), 2, 0)
         forward = self._forward(x, eps.reshape(self.k * samples, n, self.latent_dim))

@@ -30,6 +30,12 @@ def require_floats(x, ndims, axes):
         raise ValueError(f"expected floats of shape {axes} with N >= 1, got {got}{remedy}")
 
 
+def require_noise(eps, n, noise_dim):
+    """Refuse noise that is not eps (samples, n, noise_dim) with one sample or more."""
+    if eps.ndim != 3 or len(eps) < 1 or eps.shape[1:] != (n, noise_dim):
+        raise ValueError(f"eps must be (samples >= 1, {n}, {noise_dim}), got {eps.shape}")
+
+
 def require_same_size(output, x):
     """Refuse a decoder whose output is not an example like x: the two might broadcast."""
     if output.shape[:-1] != x.shape[:-1]:

@@ -49,9 +49,10 @@ class VQVAE(Model):
     def decode(self, index):
         """Indices (N, h, w) -> the means of p(x|e), (N, ...). Raises ValueError for others."""
         xp = array_module(self.theta)
-        if index.shape[1:] != self.grid:
-            raise ValueError(f"indices must be (N, *{self.grid}), got {index.shape}")
-        choice = self.codebook.one_hot(xp.moveaxis(xp.asarray(index), 0, -1))
+        index, (h, w) = xp.asarray(index), self.grid
+        if index.ndim != 3 or index.shape[1:] != self.grid:
+            raise ValueError(f"indices must be (N, {h}, {w}), got {index.shape}")
+        choice = self.codebook.one_hot(xp.moveaxis(index, 0, -1))
         self._discard_saved()
         output = self.decoder.forward(self.codebook.lookup(choice))
         return batch_first(self.likelihood.mean(output))
