@@ -48,8 +48,12 @@ def _step(theta, grad, m, v, t, lr, beta1, beta2, eps, wrong):
     v = beta2 * v + (1 if wrong == "sums" else 1 - beta2) * square
     t = {"t - 1": t - 1, "t + 1": t + 1}.get(wrong, t)
     m_hat, v_hat = m / (1 - beta1**t), v / (1 - beta2**t)
-    if wrong == "power":
-        m_hat, v_hat = m / (1 - beta1) ** t, v / (1 - beta2) ** t
+    if wrong in ("power", "power of m"):
+        m_hat = m / (1 - beta1) ** t
+    if wrong in ("power", "power of v"):
+        v_hat = v / (1 - beta2) ** t
+    if wrong == "no power":
+        m_hat, v_hat = m / (1 - beta1), v / (1 - beta2)
     elif wrong == "product":
         m_hat, v_hat = m / (1 - beta1 * t), v / (1 - beta2 * t)
     elif wrong == "multiplied":
@@ -68,7 +72,12 @@ def _step(theta, grad, m, v, t, lr, beta1, beta2, eps, wrong):
         "no eps": np.sqrt(v_hat),
         "short form": np.sqrt(v_hat) + eps / np.sqrt(1 - beta2**t),
     }.get(wrong, np.sqrt(v_hat) + eps)
-    theta = theta + (lr if wrong == "plus" else -lr) * m_hat / divisor
+    change = (lr if wrong == "plus" else -lr) * m_hat / divisor
+    if wrong == "brackets":
+        change = -lr * m_hat / np.sqrt(v_hat) + eps
+    elif wrong == "no division":
+        change = -lr * m_hat
+    theta = {"no theta": change, "minus change": -change}.get(wrong, theta + change)
     return (theta, m_hat, v_hat) if wrong == "keeps corrected" else (theta, m, v)
 
 
@@ -90,6 +99,13 @@ SENTENCES = {
     "t - 1": "t is counted from 0 in the correction; t is 1 in the first step",
     "t + 1": "t is increased before the correction; t is 1 in the first step already",
     "power": "(1 - beta)^t stands where 1 - beta^t belongs",
+    "power of m": "(1 - beta1)^t stands where 1 - beta1^t belongs; v is corrected",
+    "power of v": "(1 - beta2)^t stands where 1 - beta2^t belongs; m is corrected",
+    "no power": "1 - beta stands where 1 - beta^t belongs",
+    "brackets": "brackets are missing: divide by (sqrt(v) + eps)",
+    "no division": "theta moves by lr m; divide m by sqrt(v) + eps",
+    "no theta": "it is the change of theta; add it to theta",
+    "minus change": "it is the step alone; subtract it from theta",
     "product": "1 - beta * t stands where 1 - beta^t belongs",
     "multiplied": "m and v are multiplied by 1 - beta^t; they are divided by it",
 }

@@ -50,7 +50,8 @@ def _gradient(p, x, eps, beta, wrong):
     logvar = p["W_logvar"] @ h_enc + p["b_logvar"][:, None]
     std, var = np.exp(0.5 * logvar), np.exp(logvar)
     z = mu + std * eps
-    h_dec = np.maximum(p["W_dec"] @ z + p["b_dec"][:, None], 0)
+    a_dec = p["W_dec"] @ z + p["b_dec"][:, None]
+    h_dec = np.maximum(a_dec, 0)
     logits = p["W_out"] @ h_dec + p["b_out"][:, None]
     x_hat = _sigmoid(logits)
 
@@ -60,11 +61,13 @@ def _gradient(p, x, eps, beta, wrong):
         dlogits = -dlogits
     da_dec = p["W_out"].T @ dlogits
     if wrong not in ("relu dec", "relus"):
-        da_dec = da_dec * (h_dec > 0)
+        da_dec = da_dec * ((da_dec if wrong == "mask" else h_dec) > 0)
     dz = p["W_dec"].T @ da_dec
 
     kl = {"beta": 1 / n, "kl": beta, "codes": beta / n / len(z)}.get(wrong, beta / n)
-    from_kl = {"half kl": var - 1, "std kl": 0.5 * (std - 1)}.get(wrong, 0.5 * (var - 1))
+    from_kl = {"half kl": var - 1, "std kl": 0.5 * (std - 1), "no one": 0.5 * var}.get(
+        wrong, 0.5 * (var - 1)
+    )
     through_z = {
         "half": std * eps,
         "variance": 0.5 * var * eps,
@@ -89,6 +92,8 @@ def _gradient(p, x, eps, beta, wrong):
     da_enc = {"mu only": from_mu, "logvar only": from_logvar}.get(wrong, from_mu + from_logvar)
     if wrong not in ("relu enc", "relus"):
         da_enc = da_enc * (h_enc > 0)
+    z = mu if wrong == "mean code" else z
+    h_dec = a_dec if wrong == "before relu" else h_dec
     pairs = ((da_enc, x), (dmu, h_enc), (dlogvar, h_enc), (da_dec, z), (dlogits, h_dec))
     gradients = (gradient for dy, x in pairs for gradient in (dy @ x.T, dy.sum(axis=1)))
     return dict(zip(NAMES, gradients, strict=True))
@@ -114,6 +119,7 @@ SENTENCES = {
     "half": "the factor 1/2 is missing in dlogvar: the derivative of sigma is sigma / 2",
     "half kl": "the factor 1/2 is missing in the gradient of the KL for logvar",
     "variance": "exp(logvar), the variance, stands where sigma = exp(logvar / 2) belongs",
+    "no one": "the -1 is missing in the gradient of the KL for logvar",
     "std kl": "exp(logvar / 2) stands where exp(logvar) belongs in the gradient of the KL",
     "no eps": "eps is missing in dlogvar",
     "no std": "sigma is missing in dlogvar",
@@ -121,6 +127,9 @@ SENTENCES = {
     "relu enc": "the ReLU of the encoder is left out: the gradient passes where h_enc is 0",
     "relu dec": "the ReLU of the decoder is left out: the gradient passes where h_dec is 0",
     "relus": "both ReLUs are left out: the gradient passes where h_enc or h_dec is 0",
+    "mask": "the ReLU of the decoder lets gradients pass that are positive; h_dec must be positive",
+    "mean code": "the gradient of W_dec is made with mu; the input of the decoder is z",
+    "before relu": "the gradient of W_out is made with the values before the ReLU; take h_dec",
     "double sigmoid": "the sigmoid is applied twice",
     "no sigmoid": "the sigmoid is missing: dlogits is (sigmoid(logits) - x) / N",
     "sign": "the sign of dlogits is wrong",

@@ -1,11 +1,12 @@
 """The ten exercises."""
 
-from tinyvae.exercises import adam, backward, codes, dense, images, weights
+from tinyvae.exercises import adam, backward, codes, dense, images, transposed, weights
 
 EXERCISES = sorted(
     (
         *dense.EXERCISES,
         *images.EXERCISES,
+        *transposed.EXERCISES,
         *codes.EXERCISES,
         *adam.EXERCISES,
         *backward.EXERCISES,

@@ -52,6 +52,13 @@ REPARAMETERIZE = (
     ("the noise is not used: it is the mean", lambda mu, logvar, eps: mu),
     ("mu is missing", lambda mu, logvar, eps: _std(logvar) * eps),
     ("1 / sigma stands where sigma belongs", lambda mu, logvar, eps: mu + eps / _std(logvar)),
+    (LOG_SIGMA, lambda mu, logvar, eps: mu + np.exp(2 * logvar) * eps),
+    ("mu is multiplied by sigma too", lambda mu, logvar, eps: (mu + eps) * _std(logvar)),
+    ("mu and eps have changed places", lambda mu, logvar, eps: mu * _std(logvar) + eps),
+    (
+        "the square root of logvar stands where sigma belongs",
+        lambda mu, logvar, eps: mu + np.sqrt(np.abs(logvar)) * eps,
+    ),
 )
 REPARAMETERIZE_BACKWARD = (
     (
@@ -66,6 +73,15 @@ REPARAMETERIZE_BACKWARD = (
     ),
     ("eps is missing in dlogvar", lambda dz, logvar, eps: (dz, dz * 0.5 * _std(logvar))),
     ("sigma is missing in dlogvar", lambda dz, logvar, eps: (dz, dz * eps * 0.5)),
+    ("logvar stands where sigma belongs", lambda dz, logvar, eps: (dz, dz * eps * 0.5 * logvar)),
+    (
+        "1 / sigma stands where sigma belongs",
+        lambda dz, logvar, eps: (dz, dz * eps * 0.5 / _std(logvar)),
+    ),
+    (
+        "dmu is multiplied by eps; the derivative of z with respect to mu is 1",
+        lambda dz, logvar, eps: (dz * eps, dz * eps * 0.5 * _std(logvar)),
+    ),
     (
         "the upstream gradient dz is not used",
         lambda dz, logvar, eps: (np.ones_like(dz), eps * 0.5 * _std(logvar)),

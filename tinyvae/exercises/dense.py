@@ -7,6 +7,7 @@ import numpy as np
 
 from tinyvae.engine import activations
 from tinyvae.engine.activations import ReLU
+from tinyvae.engine.categorical import log_softmax
 from tinyvae.engine.layers import Linear
 from tinyvae.engine.likelihoods import Bernoulli
 from tinyvae.exercises.tasks import Case, Exercise, Task, normal
@@ -98,6 +99,10 @@ RELU_FORWARD = (
     ("the minimum stands where the maximum belongs", lambda x: np.minimum(x, 0)),
     ("it is the absolute value of x", np.abs),
     ("it is the derivative: 1 where x is positive", lambda x: (x > 0) * 1.0),
+    (
+        "np.max(x, 0) is the maximum over axis 0; np.maximum(x, 0) compares each element with 0",
+        lambda x: np.max(x, 0),
+    ),
 )
 RELU_BACKWARD = (
     ("the derivative at x = 0 is taken as 1; here it is 0", lambda dy, x: dy * (x >= 0)),
@@ -110,6 +115,7 @@ RELU_BACKWARD = (
         lambda dy, x: dy * (dy > 0),
     ),
     ("dy is multiplied by y in place of the derivative", lambda dy, x: dy * np.maximum(x, 0)),
+    ("x stands where dy belongs: it is the ReLU of x", lambda dy, x: np.maximum(x, 0)),
 )
 
 
@@ -133,6 +139,10 @@ def _clipped():
         yield sentence, lambda u, x, most=most: cross_entropy(np.clip(u, -most, most), x)
 
 
+def _changed_by_clip(most):
+    return lambda u: activations.sigmoid(np.clip(u, -most, most))
+
+
 DOUBLE = "the sigmoid is applied twice"
 NO_SIGMOID = "the sigmoid is missing: the logits are used as probabilities"
 SIGMOID = (
@@ -140,6 +150,15 @@ SIGMOID = (
     ("the 1 in the denominator is missing: it is exp(l)", np.exp),
     ("it is the derivative of the sigmoid", lambda u: _sigmoid(u) * _sigmoid(-u)),
     (DOUBLE, lambda u: _sigmoid(_sigmoid(u))),
+    ("it is tanh, which is 2 sigmoid(2 l) - 1", np.tanh),
+    (
+        "it is the softmax over the pixels; each pixel has a sigmoid of its own",
+        lambda u: np.exp(log_softmax(u)),
+    ),
+    *(
+        ("the logits are clipped: this changes the probability", _changed_by_clip(most))
+        for most in (5, 10, 15, 20)
+    ),
 )
 CROSS_ENTROPY = (
     (DOUBLE, lambda u, x: _entropy(_sigmoid(_sigmoid(u)), x)),
@@ -155,12 +174,28 @@ CROSS_ENTROPY = (
         "x and sigmoid(l) have changed places: the logarithms are those of sigmoid(l)",
         lambda u, x: _entropy(x, _sigmoid(u)),
     ),
+    (
+        "the two logarithms are subtracted; they add up",
+        lambda u, x: -np.sum(x * np.log(_sigmoid(u)) - (1 - x) * np.log(_sigmoid(-u))) / x.shape[1],
+    ),
+    (
+        "x l is added, not subtracted: the loss is log(1 + exp(l)) - x l",
+        lambda u, x: np.sum(np.logaddexp(0, u) + x * u) / x.shape[1],
+    ),
+    (
+        "it is the squared error of the probabilities",
+        lambda u, x: np.sum((_sigmoid(u) - x) ** 2) / x.shape[1],
+    ),
     *_clipped(),
 )
 CROSS_ENTROPY_GRAD = (
     (DOUBLE, lambda u, x: (_sigmoid(_sigmoid(u)) - x) / x.shape[1]),
     (DOUBLE, lambda u, x: (_sigmoid(_sigmoid(u)) - x) * _sigmoid(u) * _sigmoid(-u) / x.shape[1]),
     (NO_SIGMOID, lambda u, x: (u - x) / x.shape[1]),
+    (
+        "the term of 1 - x is missing, and it is the gradient for the probability",
+        lambda u, x: -x / _sigmoid(u) / x.shape[1],
+    ),
     (
         "it is the gradient for the probability; multiply by the derivative of the sigmoid",
         lambda u, x: (_sigmoid(u) - x) / (_sigmoid(u) * _sigmoid(-u)) / x.shape[1],

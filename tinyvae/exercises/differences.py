@@ -52,7 +52,7 @@ def transformation(pairs, sizes):
     """
     if not all(np.isfinite(got).all() for got, _ in pairs):
         return None
-    for explain in (scale, _rearranged, _constant):
+    for explain in (scale, _rearranged, _reduced, _constant):
         if sentence := explain(pairs, sizes):
             return sentence
     return None
@@ -138,6 +138,33 @@ def _rearranged(pairs, _):
     if all(agree(np.sort(got, None), np.sort(expected, None)) for got, expected in pairs):
         return "the numbers are right, their order is not"
     return None
+
+
+def _reduced(pairs, sizes):
+    """Sums or means over some axes that are missing, or that should not be taken."""
+    if not all(got.size for got, _ in pairs):
+        return None
+    for full in (0, 1):  # whether the larger array is the one that was got, or the expected one
+        shape = pairs[0][full].shape
+        for kinds in product(("", "sum", "mean"), repeat=len(shape)):
+            reductions = [(kind, axis) for axis, kind in enumerate(kinds) if kind]
+            if reductions and all(agree(_apply(reductions, p[full]), p[1 - full]) for p in pairs):
+                names = " and ".join(_over(*one, shape, sizes[0]) for one in reductions)
+                missing = "is missing" if len(reductions) == 1 else "are missing"
+                return f"{names} {'should not be taken' if full else missing}"
+    return None
+
+
+def _apply(reductions, array):
+    for kind, axis in reversed(reductions):  # so that the numbers of earlier axes stay
+        array = getattr(array, kind)(axis=axis)
+    return np.asarray(array)
+
+
+def _over(kind, axis, shape, sizes):
+    letters = [name for name, size in sizes.items() if size == shape[axis] and len(name) == 1]
+    letter = f" ({letters[0]})" if letters else ""
+    return f"the {kind} over axis {axis}{letter}"
 
 
 def _constant(pairs, _):

@@ -109,6 +109,7 @@ def _explained(evidence, again, changed):
         else:
             looks = unknown(mine, right)
     sizes = ", ".join(f"{letter} = {size}" for letter, size in case.sizes.items())
-    where = [f"{evidence.task.name}: {where}", case.extreme, sizes and f"here {sizes}"]
+    here = ", ".join(filter(None, (sizes, case.geometry)))
+    where = [f"{evidence.task.name}: {where}", case.extreme, here and f"here {here}"]
     besides = f"; besides, it writes into its argument {changed[0]}" if changed else ""
     return "; ".join(filter(None, where)), looks + besides

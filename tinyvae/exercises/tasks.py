@@ -16,6 +16,7 @@ class Case(NamedTuple):
     values: dict
     sizes: dict  # {letter: size}: the factors by which a result may be wrong have names
     extreme: str = ""  # what is extreme about an extreme case, such as "large logits"
+    geometry: str = ""  # of images: their sizes, and the kernel, stride and padding
 
 
 class Task(NamedTuple):

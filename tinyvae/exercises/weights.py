@@ -127,6 +127,11 @@ LOG_WEIGHTS = (
             + 0.5 * (_distance(z, mu) * np.exp(-logvar)[:, None]).sum(axis=0)
         ),
     ),
+    ("it is the weight; return its logarithm", lambda *args: np.exp(log_weights(*args))),
+    (
+        "the KL in closed form stands where the densities of z belong: each sample has its own",
+        lambda log_px, z, mu, logvar: log_px - gaussian.kl_to_standard(mu, logvar).sum(axis=0),
+    ),
     (
         "the densities of z are averaged over its dimensions; logarithms add up",
         lambda log_px, z, *q: log_px + (_log_pz(z) - _log_qz(z, *q)) / len(z),
@@ -153,6 +158,10 @@ NORMALISED_WEIGHTS = (
     (
         "the weights of all examples are normalised together; each example has a sum of its own",
         lambda log_w: np.exp(log_w) / _sum(log_w, axis=None),
+    ),
+    (
+        "the weights of all examples are normalised together; each example has a sum of its own",
+        lambda log_w: np.exp(log_w - log_w.max(axis=0)) / _sum(log_w - log_w.max(axis=0), None),
     ),
     (
         "the logarithms are normalised; normalise the weights exp(log_w)",
