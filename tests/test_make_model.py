@@ -106,8 +106,8 @@ def test_names_tell_where_a_weight_stands():
         ),
         ({"model": "conv"}, "got 'conv'"),  # though it is a network
         ({"network": "vae"}, "--network must be one of conv, mlp, got 'vae'"),
-        ({"latent_dim": 0}, "--latent-dim must be whole numbers of at least 1, got 0"),
-        ({"latent_dim": 2.5}, "--latent-dim must be whole numbers of at least 1, got 2.5"),
+        ({"latent_dim": 0}, "--latent-dim must be a whole number of at least 1, got 0"),
+        ({"latent_dim": 2.5}, "--latent-dim must be a whole number of at least 1, got 2.5"),
         ({"hidden": ()}, "--hidden must be whole numbers of at least 1, got nothing"),
         ({"hidden": (200, 0)}, "--hidden must be whole numbers of at least 1, got 200,0"),
         ({"shape": (28, 28)}, r"shape must be \(C, H, W\) or \(D,\), got \(28, 28\)"),

@@ -257,7 +257,7 @@ def test_wrong_noise_is_told_in_a_sentence(likelihood):
     "model, options, sentence",
     [
         ("flow", {"flow": "radial"}, "--flow must be one of planar, coupling, iaf, got 'radial'"),
-        ("flow", {"flow_steps": -1}, "--flow-steps must be whole numbers of at least 0, got -1"),
+        ("flow", {"flow_steps": -1}, "--flow-steps must be a whole number of at least 0, got -1"),
         (
             "vae",
             {"flow": "iaf"},

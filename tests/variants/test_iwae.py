@@ -225,9 +225,9 @@ def test_the_report_tells_the_elbo_from_the_bound_of_the_loss(monkeypatch):
 def test_what_is_refused():
     with pytest.raises(UserError) as error:
         make_model("iwae", "mlp", k=0)
-    assert str(error.value) == "--k must be whole numbers of at least 1, got 0"
+    assert str(error.value) == "--k must be a whole number of at least 1, got 0"
     vae = make_model("vae", "mlp", LATENT_DIM)
-    with pytest.raises(UserError, match="--k must be whole numbers of at least 1, got 0"):
+    with pytest.raises(UserError, match="--k must be a whole number of at least 1, got 0"):
         IWAE(vae.encoder, vae.decoder, vae.likelihood, 0)
     with pytest.raises(UserError, match="--estimator must be one of standard, stl, dreg, got 'is'"):
         IWAE(vae.encoder, vae.decoder, vae.likelihood, 2, "is")

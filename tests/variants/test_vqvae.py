@@ -248,7 +248,7 @@ def test_a_codebook_larger_than_the_data_is_refused():
     "options, sentence",
     [
         ({"network": "mlp"}, "--model vqvae takes --network conv, got mlp"),
-        ({"codes": 0}, "--codes must be whole numbers of at least 1, got 0"),
+        ({"codes": 0}, "--codes must be a whole number of at least 1, got 0"),
         ({"commitment": -1.0}, "--commitment must be a finite number of at least 0, got -1.0"),
         ({"codebook": "kmeans"}, "--codebook must be one of gradient, ema, got 'kmeans'"),
     ],

@@ -56,7 +56,8 @@ def counts(name, values, least=1):
         large = any(isinstance(value, Integral | float) and value > MOST for value in values)
         limits = f"of at least {least} and at most {MOST}" if large else f"of at least {least}"
         got = ",".join(map(shown, values)) or "nothing"
-        raise UserError(f"{flag(name)} must be whole numbers {limits}, got {got}")
+        what = "a whole number" if len(values) == 1 else "whole numbers"
+        raise UserError(f"{flag(name)} must be {what} {limits}, got {got}")
     return tuple(map(int, values))
 
 
