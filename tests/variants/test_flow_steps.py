@@ -140,7 +140,7 @@ def test_planar_is_the_formula_of_the_paper():
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @given(seed=st.integers(0, 2**16), scale=st.floats(0.1, 30))
 def test_planar_stays_invertible(dtype, seed, scale):
-    """w'v > -1 for parameters of any size: along w the map never turns back.
+    """w'v > -1 for random parameters: along w the map never turns back, up to rounding errors.
 
     Half of the codes are near t = 0, where log_det is lowest and its rounding errors are largest.
     Below w'u = -80 the determinant at t = 0 is not a float32: it is below 1e-35.
@@ -159,6 +159,22 @@ def test_planar_stays_invertible(dtype, seed, scale):
     assert (np.diff(w @ after) >= -slack).all() and np.isfinite(log_det).all()
     gradients = step.backward(np.ones_like(after), np.ones_like(log_det))
     assert all(np.isfinite(g).all() for g in gradients) and np.isfinite(step.grad).all()
+
+
+def test_planar_learns_from_u_zero_unless_w_and_b_are_zero_too():
+    """Which parts of the layer that gives u, w, b have a gradient, in a step that does nothing."""
+    z, h = codes(3, 2, 7)
+    rng = np.random.default_rng(0)
+    for parts, learns in (("wb", True), ("w", True), ("b", True), ("", False)):
+        step = make("planar", 3, 2)
+        parameters = step.parameters
+        rows = {"w": slice(3, 6), "b": slice(6, 7)}
+        for part in (slice(0, 3), *(rows[name] for name in "wb" if name not in parts)):
+            parameters.weight.value[part], parameters.bias.value[part] = 0, 0
+        after, log_det = step.forward(z, h)
+        assert (after == z).all() and not log_det.any()
+        step.backward(rng.standard_normal(z.shape), rng.standard_normal(7))
+        assert step.grad.any() == learns
 
 
 def test_planar_has_the_same_log_det_in_single_precision():

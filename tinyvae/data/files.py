@@ -107,10 +107,10 @@ def read_csv(path):
     """A table of numbers, comma-separated: values (N, D) float32, labels (N,) or None, names.
 
     The first row is a header if it holds a word, other than a mark for a missing value; without a
-    header, names is None. The
-    column named "label", if any, holds integers; it becomes the labels. Raises UserError for rows
-    of different lengths, and for values that are no finite numbers, with the row as spreadsheets
-    count it: the first row of the file is row 1.
+    header, names is None. The column named "label" or "Label", if any, holds integers; it becomes
+    the labels. Raises UserError for rows of different lengths, for a column without a name, and for
+    values that are no finite numbers, with the row as spreadsheets count it: the first row of the
+    file is row 1.
     """
     try:
         with open_file(path) as file:
@@ -138,6 +138,12 @@ def _read_rows(path, rows):
     header = any(word.lower() not in MISSING for word in words)
     if header:
         names = [name.strip() for name in names]
+        if "" in names:
+            raise UserError(
+                f"{path}: expected a name for each column, found none for column "
+                f"{names.index('') + 1}; name it, or leave it out (pandas writes row numbers so, "
+                "without index=False)"
+            )
     columns = len(names)
     values, numbers, refused = array("d"), [], {}
     for number, row in rows if header else chain([first], rows):
@@ -170,14 +176,15 @@ def _split_labels(path, table, names, numbers):
         faulty.setdefault(column, (f"{table[row, column]:g}", numbers[row]))
     if faulty:
         _refuse_columns(path, names, faulty)
-    if names is None or "label" not in names:
+    lower = [name.lower() for name in names or ()]
+    if "label" not in lower:
         return x, None, names
-    column = names.index("label")
+    column = lower.index("label")
     labels = table[:, column]
     if (wrong := labels != np.floor(labels)).any():
         row = wrong.argmax()
         raise UserError(
-            f"{path}: expected integers in column 'label', found {labels[row]:g} in row "
+            f"{path}: expected integers in column {names[column]!r}, found {labels[row]:g} in row "
             f"{numbers[row]}; number the classes, or rename the column if it holds measurements"
         )
     names = names[:column] + names[column + 1 :]

@@ -65,8 +65,9 @@ class Planar(Step):
     u = 0 give v = 0. The inverse has no closed form.
 
     log_det = log(1 + (1 - t^2) w'v) with t = tanh(w'z + b). It is computed as the logarithm of
-    t^2 + (1 - t^2) (1 + w'v), whose summands are positive. In float32 the first form is log(0) or
-    the logarithm of a negative number where w'v is rounded to -1 and t is near 0.
+    t^2 + (1 - t^2) (1 + w'v), whose summands are not negative. In float32 the first form is log(0)
+    or the logarithm of a negative number where w'v is rounded to -1 and t is near 0, the second
+    form only where w'u < -87 too.
     """
 
     ordered = False
@@ -74,7 +75,7 @@ class Planar(Step):
     def __init__(self, latent_dim, features, *, rng):
         self.latent_dim = latent_dim
         self.parameters = Linear(features, 2 * latent_dim + 1, rng=rng)  # h -> u, w, b
-        # u = 0 in a new step. w is not zero: with u = 0 and w = 0 some gradients would stay zero.
+        # u = 0 in a new step. With w = 0 and b = 0 too, all gradients would stay zero.
         self.parameters.weight.value[:latent_dim] = 0
         self.parameters.bias.value[:latent_dim] = 0
 
