@@ -87,7 +87,7 @@ def split(P, shape, *pairs):
 
 
 def orders():
-    """(what is in another order, the order of the six axes of `_split`)."""
+    """(what is in another order, the order of the six axes of `split`)."""
     for axis, names, first in (("rows", "cae", 0), ("columns", "ijn", 3)):
         for order in list(permutations(range(3)))[1:]:
             found, right = ", ".join(names[i] for i in order), ", ".join(names)
