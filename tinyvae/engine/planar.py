@@ -106,7 +106,8 @@ class Planar(Step):
         dratio = (dv * w).sum(axis=0)  # of c / norm2
         dw += dv * (c / norm2) - w * (2 * dratio * c / (norm2 * norm2))
         # one_plus_wv = 1 + elu(a), a = sum of w * u
-        da = dratio / norm2 * (_elu_slope(a) - 1) + done_plus_wv * _elu_slope(a)
+        slope = _elu_slope(a)
+        da = dratio / norm2 * (slope - 1) + done_plus_wv * slope
         du, dw = dv + da * w, dw + da * u
         # u, w, b = parameters(h)
         return dz, self.parameters.backward(array_module(dz).concatenate([du, dw, db[None]]))

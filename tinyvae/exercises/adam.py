@@ -70,13 +70,12 @@ def _step(theta, grad, m, v, t, lr, beta1, beta2, eps, wrong):
         "eps in root": np.sqrt(v_hat + eps),
         "no root": v_hat + eps,
         "no eps": np.sqrt(v_hat),
+        "no division": 1.0,
         "short form": np.sqrt(v_hat) + eps / np.sqrt(1 - beta2**t),
     }.get(wrong, np.sqrt(v_hat) + eps)
     change = (lr if wrong == "plus" else -lr) * m_hat / divisor
     if wrong == "brackets":
         change = -lr * m_hat / np.sqrt(v_hat) + eps
-    elif wrong == "no division":
-        change = -lr * m_hat
     theta = {"no theta": change, "minus change": -change}.get(wrong, theta + change)
     return (theta, m_hat, v_hat) if wrong == "keeps corrected" else (theta, m, v)
 

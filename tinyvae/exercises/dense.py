@@ -139,10 +139,6 @@ def _clipped():
         yield sentence, lambda u, x, most=most: cross_entropy(np.clip(u, -most, most), x)
 
 
-def _changed_by_clip(most):
-    return lambda u: activations.sigmoid(np.clip(u, -most, most))
-
-
 DOUBLE = "the sigmoid is applied twice"
 NO_SIGMOID = "the sigmoid is missing: the logits are used as probabilities"
 SIGMOID = (
@@ -156,7 +152,10 @@ SIGMOID = (
         lambda u: np.exp(log_softmax(u)),
     ),
     *(
-        ("the logits are clipped: this changes the probability", _changed_by_clip(most))
+        (
+            "the logits are clipped: this changes the probability",
+            lambda u, most=most: sigmoid(np.clip(u, -most, most)),
+        )
         for most in (5, 10, 15, 20)
     ),
 )

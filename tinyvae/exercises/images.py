@@ -127,13 +127,18 @@ def _wrapped(x, kernel, stride, padding, below=True):
     return patches(x, kernel, stride, (0, 0))
 
 
-def _first(count):
-    """Only the first positions along both axes, count(size, kernel, stride, padding) of them."""
+def _first(ho, wo, x, *pairs):
+    """The patches of the first ho x wo positions only."""
+    P = split(patches(x, *pairs), x.shape, *pairs)[:, :, :, :ho, :wo]
+    return P.reshape(len(x) * pairs[0][0] * pairs[0][1], -1)
+
+
+def _too_few(count):
+    """Only count(size, kernel, stride, padding) positions along each axis."""
 
     def wrong(x, *pairs):
         ho, wo = (count(*axis) for axis in zip(x.shape[1:3], *pairs, strict=True))
-        P = split(patches(x, *pairs), x.shape, *pairs)[:, :, :, :ho, :wo]
-        return P.reshape(len(x) * pairs[0][0] * pairs[0][1], -1)
+        return _first(ho, wo, x, *pairs)
 
     return wrong
 
@@ -141,8 +146,7 @@ def _first(count):
 def _adjacent(x, kernel, stride, padding):
     """As many positions as there should be, but one pixel apart."""
     ho, wo = engine.positions(x.shape[1:3], kernel, stride, padding)
-    P = split(patches(x, kernel, (1, 1), padding), x.shape, kernel, (1, 1), padding)
-    return P[:, :, :, :ho, :wo].reshape(len(x) * kernel[0] * kernel[1], -1)
+    return _first(ho, wo, x, kernel, (1, 1), padding)
 
 
 def _flipped_gradient(*arguments):
@@ -172,11 +176,11 @@ PATCHES = (
     (WRAPPED, lambda *arguments: _wrapped(*arguments, below=False)),
     (
         "the last position is missing: the + 1 in Ho and Wo is forgotten",
-        _first(lambda size, k, s, p: (size + 2 * p - k) // s),
+        _too_few(lambda size, k, s, p: (size + 2 * p - k) // s),
     ),
     (
         "positions are missing: the padding is on both sides, 2 ph and 2 pw",
-        _first(lambda size, k, s, p: (size + p - k) // s + 1),
+        _too_few(lambda size, k, s, p: (size + p - k) // s + 1),
     ),
 )
 CONVOLUTION = (

@@ -64,37 +64,44 @@ def _averaged(P, shape, *pairs):
     return patches_adjoint(P, shape, *pairs) / np.maximum(count, 1)
 
 
-def _overwritten(order):
-    """The adjoint in which the last entry of a pixel replaces the others, in a loop by `order`."""
+def _entries(P, shape, kernel, stride, padding, where, order="aeij"):
+    """The entries of P with their pixels, (h, w, entry), in a loop by `order`.
 
-    def wrong(P, shape, kernel, stride, padding):
-        parts = split(P, shape, kernel, stride, padding)
+    where(position, tap, stride, padding, size): the pixel, along one axis; outside it is dropped.
+    """
+    parts, (_, height, width, _) = split(P, shape, kernel, stride, padding), shape
+    sizes = dict(zip("aeij", parts.shape[1:5], strict=True))
+    for index in product(*(range(sizes[name]) for name in order)):
+        a, e, i, j = (index[order.index(name)] for name in "aeij")
+        h = where(i, a, stride[0], padding[0], height)
+        w = where(j, e, stride[1], padding[1], width)
+        if 0 <= h < height and 0 <= w < width:
+            yield h, w, parts[:, a, e, i, j]
+
+
+def _pixel(t, a, s, p, size):
+    return s * t + a - p
+
+
+def _overwritten(order):
+    """The adjoint in which the last entry of a pixel replaces the others."""
+
+    def wrong(P, shape, *pairs):
         x = np.zeros(shape)
-        sizes = dict(zip("aeij", parts.shape[1:5], strict=True))
-        for index in product(*(range(sizes[name]) for name in order)):
-            a, e, i, j = (index[order.index(name)] for name in "aeij")
-            h, w = stride[0] * i + a - padding[0], stride[1] * j + e - padding[1]
-            if 0 <= h < shape[1] and 0 <= w < shape[2]:
-                x[:, h, w] = parts[:, a, e, i, j]
+        for h, w, entry in _entries(P, shape, *pairs, _pixel, order):
+            x[:, h, w] = entry
         return x
 
     return wrong
 
 
 def _added(where):
-    """The adjoint that adds entries to other pixels.
+    """The adjoint that adds entries to other pixels."""
 
-    where(position, tap, stride, padding, size): the pixel, along one axis; outside it is dropped.
-    """
-
-    def wrong(P, shape, kernel, stride, padding):
-        parts, (_, height, width, _) = split(P, shape, kernel, stride, padding), shape
+    def wrong(P, shape, *pairs):
         x = np.zeros(shape)
-        for a, e, i, j in np.ndindex(parts.shape[1:5]):
-            h = where(i, a, stride[0], padding[0], height)
-            w = where(j, e, stride[1], padding[1], width)
-            if 0 <= h < height and 0 <= w < width:
-                x[:, h, w] += parts[:, a, e, i, j]
+        for h, w, entry in _entries(P, shape, *pairs, where):
+            x[:, h, w] += entry
         return x
 
     return wrong
@@ -133,18 +140,13 @@ OVERWRITTEN = (
 )
 AVERAGED = "where patches overlap, the mean of the entries is taken; they must add up"
 UNCUT = "the rows and columns of the padding are not cut off"
+WRAPPED = "entries of the padding are added at the other end: a negative index counts from there"
 PLACES = (
-    (
-        "entries of the padding are added at the other end: a negative index counts from there",
-        lambda t, a, s, p, size: (s * t + a - p) % size,
-    ),
-    (
-        "entries of the padding are added at the other end: a negative index counts from there",
-        lambda t, a, s, p, size: pixel + size * (pixel < 0) if (pixel := s * t + a - p) else 0,
-    ),
+    (WRAPPED, lambda *axis: _pixel(*axis) % axis[-1]),
+    (WRAPPED, lambda *axis: (pixel := _pixel(*axis)) + axis[-1] * (pixel < 0)),
     (
         "entries of the padding are added to the nearest pixel; they are dropped",
-        lambda t, a, s, p, size: min(max(s * t + a - p, 0), size - 1),
+        lambda *axis: min(max(_pixel(*axis), 0), axis[-1] - 1),
     ),
     (
         "the padding is not subtracted, or all cut off at one end: entries land ph, pw pixels late",

@@ -145,6 +145,7 @@ LOG_WEIGHTS = (
         ),
     ),
 )
+TOGETHER = "the weights of all examples are normalised together; each example has a sum of its own"
 NORMALISED_WEIGHTS = (
     ("the weights are not normalised", np.exp),
     (
@@ -155,14 +156,8 @@ NORMALISED_WEIGHTS = (
         "the weights are normalised over the examples; the sum is over the samples of an example",
         lambda log_w: np.exp(log_w) / _sum(log_w, axis=1)[:, None],
     ),
-    (
-        "the weights of all examples are normalised together; each example has a sum of its own",
-        lambda log_w: np.exp(log_w) / _sum(log_w, axis=None),
-    ),
-    (
-        "the weights of all examples are normalised together; each example has a sum of its own",
-        lambda log_w: np.exp(log_w - log_w.max(axis=0)) / _sum(log_w - log_w.max(axis=0), None),
-    ),
+    (TOGETHER, lambda log_w: np.exp(log_w) / _sum(log_w, axis=None)),
+    (TOGETHER, lambda log_w: (w := np.exp(log_w - log_w.max(axis=0))) / w.sum()),
     (
         "the logarithms are normalised; normalise the weights exp(log_w)",
         lambda log_w: log_w / log_w.sum(axis=0),
