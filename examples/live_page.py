@@ -11,19 +11,19 @@ import sys
 from pathlib import Path
 
 from tinyvae.live_page.page import write_live_page
-from tinyvae.training.command_line import Parser, exit_code
+from tinyvae.training.command_line import Parser, exit_code, given_path
 
 
 def main(argv=None):
     parser = Parser(__doc__)
-    parser.add_argument("folder", type=Path, metavar="RUN", help="folder of the run")
+    parser.add_argument("folder", type=given_path, metavar="RUN", help="folder of the run")
     parser.add_argument(
-        "--out", type=Path, metavar="FILE", help="file to write (default: RUN/live_page.html)"
+        "--out", type=given_path, metavar="FILE", help="page to write (default: RUN/live_page.html)"
     )
     parser.add_argument(
         "--dataset", metavar="DATA", help="the run's data, if they are no longer where they were"
     )
-    parser.add_argument("--data-dir", help="folder with the MNIST files")
+    parser.add_argument("--data-dir", type=given_path, help="folder with the MNIST files")
     arguments = parser.parse_args(argv)
     path = write_live_page(**vars(arguments))
     megabytes = path.stat().st_size / 1e6

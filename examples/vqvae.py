@@ -19,6 +19,7 @@ from tinyvae.rng import generator
 from tinyvae.training.checkpoint import write_json
 from tinyvae.training.command_line import count
 from tinyvae.training.evaluation import evaluate
+from tinyvae.training.plots import plain
 from tinyvae.training.trainer import train
 
 SHOWN, SAMPLES, DIM = 10, 32, 16  # images above; drawn ones below; numbers in a codebook vector
@@ -50,7 +51,7 @@ def experiment(arguments, data, xp):
     write_json(out / "vqvae.json", settings | {"vae": bound, "vqvae": results})
     report(bound, results)
     best = min(results, key=lambda codebook: results[codebook]["total_bits"]["prior"])
-    title = f"VQ-VAE, codebook by {best}, {arguments.codes} codes: {data.name}"
+    title = f"VQ-VAE, codebook by {best}, {arguments.codes} codes: {plain(data.name)}"
     draw(images[best], results[best], bound, out / "vqvae.png", title)
 
 

@@ -1,6 +1,7 @@
 """What a Dataset holds, what it refuses, and what from_arrays converts."""
 
 import dataclasses
+import re
 
 import numpy as np
 import pytest
@@ -9,7 +10,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from toys import small
 
+from tinyvae import make_model
 from tinyvae.data import Dataset
+from tinyvae.data.files import load_file
 from tinyvae.errors import UserError
 
 
@@ -323,3 +326,47 @@ def test_scikit_learns_digits_and_wine():
     data = Dataset.from_arrays(wine.data, wine.target, columns=wine.feature_names).standardized()
     assert data.columns[0] == "alcohol" and data.shape == (13,)
     np.testing.assert_allclose(data.x_train.std(axis=0), 1, rtol=1e-5)
+
+
+SECONDS = 1.7e9 + np.arange(0.0, 60_000, 600)  # timestamps of 17 hours
+LARGE = {
+    "seconds": (SECONDS, "up to 1.70006e+09, have a standard deviation of 1.73e+04, while float32"),
+    "noise": (1e8 + 1e-3 * np.sin(SECONDS), "rounds them to multiples of 8; subtract the column"),
+    "integers": (np.arange(100) + 2**40, "subtract the column's mean from it first"),
+}
+
+
+@pytest.mark.parametrize("column, said", LARGE.values(), ids=LARGE)
+def test_a_column_that_float32_would_round_away_is_refused(column, said):
+    """In silence few values would be left of it, or it would be called constant."""
+    table = np.stack([np.arange(100), column], axis=1)
+    for columns, name in ((None, "column 1"), (("a", "t"), "column 't'")):
+        with pytest.raises(UserError, match=f"float32 can hold, found {name}, whose .*{re.escape(said)}"):
+            Dataset.from_arrays(table, x_test=table[:9], columns=columns)
+    kept = Dataset.from_arrays(table - table.mean(axis=0), x_test=table[:9] * 0).standardized()
+    right = (column - column.mean()) / column.std()
+    np.testing.assert_allclose(kept.x_train[:, 1], right, rtol=1e-4, atol=1e-4)
+
+
+def test_the_same_column_in_a_csv_file(tmp_path):
+    path = tmp_path / "log.csv"
+    np.savetxt(
+        path, np.stack([SECONDS, SECONDS % 7], axis=1), "%.17g", ",", header="t,b", comments=""
+    )
+    with pytest.raises(UserError, match="found column 't', whose values, up to 1.70006e"):
+        load_file(path)
+
+
+def test_ordinary_large_numbers_are_taken(tmp_path):
+    years = np.repeat(np.arange(1990.0, 2021), 3)
+    table = np.stack([years, 1e9 * years, years * 0 + 0.1], axis=1)
+    assert Dataset.from_arrays(table, x_test=table[:9]).x_train.dtype == np.float32
+
+
+def test_masked_values_are_refused_everywhere():
+    """NumPy hands on what lies below a mask."""
+    table = np.ma.masked_greater(np.ones((4, 3), np.float32) * np.arange(3, dtype=np.float32), 1)
+    with pytest.raises(UserError, match="without missing values, found a masked array"):
+        Dataset("masked", table, None, table, None)
+    with pytest.raises(ValueError, match="none of them missing, got a masked array"):
+        make_model("vae", "mlp", 2, "gaussian", shape=(3,)).embed(table)

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from short_runs import DATA, STEPS, after_step, interrupt, resumed, trainer
 
-from tinyvae import Bernoulli
+from tinyvae import Bernoulli, UserError
+from tinyvae.training import report
+from tinyvae.training import trainer as trainer_module
 from tinyvae.training.checkpoint import load_checkpoint
 from tinyvae.training.steps import Diverged, Steps
 
@@ -122,3 +124,29 @@ def test_a_last_step_that_breaks_the_model_is_not_saved(folders, epochs):
     with pytest.raises(Diverged):
         trainer(folder, {"lr": 1e30, "batch_size": 50, "epochs": epochs}).fit()
     assert load_checkpoint(folder / "checkpoint.npz")[1]["step"] == 0
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("name", ["bound", "elbo"])
+def test_metrics_that_are_not_finite_are_told_and_not_written(folders, monkeypatch, name):
+    folder = folders()
+    run = trainer(folder, {"epochs": 1})
+    run.fit()
+    draws = iter([np.inf] if name == "bound" else [0.0, np.nan])
+    monkeypatch.setattr(
+        report, "importance_weighted_bound", lambda *a, **k: np.full(3, next(draws))
+    )
+    monkeypatch.setattr(report, "_elbo", lambda *a: float(next(draws, 0.0)))
+    with pytest.raises(UserError, match=f"not finite on the test set: {name}; the weights are too"):
+        report.write_metrics(run)
+    assert not (folder / "metrics.json").exists()
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_any_number_of_an_epoch_that_is_not_finite_stops_training(folders, monkeypatch):
+    """The loss may be finite where the squared error overflows."""
+    folder, measure = folders(), trainer_module.evaluate
+    monkeypatch.setattr(
+        trainer_module, "evaluate", lambda *a, **k: measure(*a, **k) | {"mse": float("inf")}
+    )
+    diverges(trainer(folder), folder)

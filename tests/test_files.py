@@ -207,11 +207,11 @@ def test_csv_without_a_header(tmp_path):
     header=st.booleans(),
 )
 def test_csv_keeps_every_number(tmp_path_factory, rows, header):
-    lines = ["a,b,3"] * header + [",".join(map(repr, row)) for row in rows]
+    lines = ["a,b,c 3"] * header + [",".join(map(repr, row)) for row in rows]
     path = csv(tmp_path_factory.getbasetemp(), "\n".join(lines) + "\n")
     x, labels, names = files.read_csv(path)
-    np.testing.assert_array_equal(x, np.array(rows, np.float32))
-    assert labels is None and names == (["a", "b", "3"] if header else None)
+    np.testing.assert_array_equal(x, np.array(rows))
+    assert labels is None and names == (["a", "b", "c 3"] if header else None)
 
 
 @pytest.mark.parametrize(
@@ -221,6 +221,14 @@ def test_csv_keeps_every_number(tmp_path_factory, rows, header):
         ("a,b\nu,2\n3,x\n", "found 'u' in row 2 of column 'a', 'x' in row 3 of column 'b';"),
         ("1,2\n3,\n", "found '' in row 2 of column 2;"),
         (",1,2\n0,3,4\n", "found '' in row 1 of column 1;"),
+        (
+            "1,2,#N/A\n3,4,5\n",
+            "found '#N/A' in row 1 of column 3; .*; if the first row is a header,",
+        ),
+        ("1.5 kg,2\n3,4\n", "found '1.5 kg' in row 1 of column 1; leave out"),
+        ("1,2\n3%,4\n", "found '3%' in row 2 of column 1; .* by numbers$"),
+        ("label,Label\n1,2\n", "expected one column of labels, found 2 named 'label'; rename"),
+        ("label,x\n1e20,2\n", r"expected integers in column 'label', found 1e\+20 in row 2;"),
         ("a,b\n1,2\n\n3,nan\n", "found 'nan' in row 4 of column 'b';"),
         ("a,b\n1,2\n-inf,3\n", "found '-inf' in row 3 of column 'a';"),
         ("a,b\n1,2\n1e300,3\n", r"found '1e\+300' in row 3 of column 'a';"),
@@ -299,3 +307,14 @@ def test_damage_in_a_folder_names_the_file(tmp_path):
 def test_a_first_row_with_a_missing_value_is_no_header(tmp_path, mark):
     path = written(tmp_path / "table.csv", f"1,{mark},3\n4,5,6\n".encode())
     refused(path, f"found {re.escape(repr(mark))} in row 1 of column 2")
+
+
+def test_a_header_may_name_columns_by_numbers_beside_the_labels(tmp_path):
+    """As pandas writes a table of pixels: 0, 1, ..., 63, label."""
+    x, labels, names = files.read_csv(csv(tmp_path, "0,1,label\n5,6,1\n7,8,0\n"))
+    assert names == ["0", "1"] and labels.tolist() == [1, 0] and x.tolist() == [[5, 6], [7, 8]]
+
+
+def test_a_line_of_spaces_is_an_empty_line(tmp_path):
+    x, _, _ = files.read_csv(csv(tmp_path, "a,b\n1,2\n  \n3,4\n \n"))
+    assert x.tolist() == [[1, 2], [3, 4]]

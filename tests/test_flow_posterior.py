@@ -41,7 +41,7 @@ def test_the_density_of_a_posterior_is_that_of_its_draws(kind):
     """log q(z|x) at draws, from log_weights; and over the plane it integrates to one."""
     model, x = flow_model(kind)
     q, eps = posterior_of(model, x), np.random.default_rng(1).standard_normal((4, 3, 2))
-    _, _, _, _, _, z, _, _, _ = model._forward(x, eps)  # z (L, S, N)
+    _, _, _, _, z, _, _, _ = model._forward(x, eps)  # z (L, S, N)
     for n in range(3):
         log_joint = quadrature.log_joint(model, x[n : n + 1], z[:, :, n].T)[0]
         log_q = log_joint - model.log_weights(x, eps)[:, n]

@@ -144,6 +144,23 @@ def test_the_density_integrates_to_one(xp, mu, logvar):
     assert integrate(f, mu, logvar) == pytest.approx(1, abs=1e-10)
 
 
+@given(shape=SHAPES, seed=SEEDS)
+def test_the_density_of_a_draw_is_the_density_at_that_draw(xp, shape, seed):
+    mu, logvar, eps = xp.asarray(np.random.default_rng(seed).standard_normal((3, *shape)))
+    z = gaussian.reparameterize(mu, logvar, eps)
+    found, expected = gaussian.log_density_of_draw(eps, logvar), gaussian.log_density(z, mu, logvar)
+    np.testing.assert_allclose(to_host(found), to_host(expected), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("logvar", [-30, -90, -200, -1000])
+def test_the_density_of_a_draw_is_exact_for_any_variance(xp, logvar):
+    """In float32, where std is so small that z - mu is lost, or is 0."""
+    eps = xp.asarray(np.linspace(-3, 3, 7), dtype=np.float32)
+    found = gaussian.log_density_of_draw(eps, xp.full(7, logvar, dtype=np.float32))
+    expected = scipy.stats.norm.logpdf(np.linspace(-3, 3, 7)) - logvar / 2  # of eps, divided by std
+    np.testing.assert_allclose(to_host(found), expected, rtol=1e-6)
+
+
 # Gradients: every function is elementwise, so one central difference serves all elements.
 
 

@@ -95,6 +95,7 @@ def arguments():
         "kl_divergence": four,
         "kl_divergence_grad": four,
         "log_density": [normal(3, 2, 5), mu, logvar],
+        "log_density_of_draw": [normal(3, 2, 5), logvar],
         "log_density_grad": [normal(3, 2, 5), mu, logvar],
         "precision_weighted": four,
         "precision_weighted_backward": [normal(4, 5), normal(5, 4).T, *four],

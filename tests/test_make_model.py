@@ -111,6 +111,9 @@ def test_names_tell_where_a_weight_stands():
         ({"hidden": ()}, "--hidden must be whole numbers of at least 1, got nothing"),
         ({"hidden": (200, 0)}, "--hidden must be whole numbers of at least 1, got 200,0"),
         ({"shape": (28, 28)}, r"shape must be \(C, H, W\) or \(D,\), got \(28, 28\)"),
+        ({"seed": -1}, "--seed must be a whole number, not negative, got -1"),
+        ({"seed": 1.5}, "--seed must be a whole number, not negative, got 1.5"),
+        ({"seed": None}, "--seed must be a whole number, not negative, got None"),
         ({"shape": (0,)}, r"shape must be \(C, H, W\) or \(D,\), got \(0,\)"),
     ],
 )

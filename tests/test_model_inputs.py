@@ -17,6 +17,7 @@ from toys import (
 
 from tinyvae import make_model
 from tinyvae.engine.categorical import cross_entropy
+from tinyvae.engine.layers import Linear
 from tinyvae.models import vae as vae_module
 from tinyvae.training.evaluation import evaluate, importance_weighted_bound
 
@@ -135,6 +136,7 @@ VALUES = {  # (likelihood, a wrong value): the sentence's end
     ("bernoulli", 255.0): "from 0 to 1, got .* to 255; rescale the examples",
     ("bernoulli", -0.125): "from 0 to 1, got -0.125 to ",
     ("bernoulli", 1.125): "from 0 to 1, got .* to 1.125",
+    ("bernoulli", 1.001): "from 0 to 1, got .* to 1.00",  # not "to 1"
     ("gaussian", np.nan): "from -inf to inf, got nan to nan",
     ("gaussian", np.inf): "from -inf to inf, got .* to inf",
     ("gaussian", -np.inf): "from -inf to inf, got -inf to ",
@@ -154,7 +156,10 @@ def test_values_outside_the_support_are_refused(kind, likelihood, value, dtype):
         wrong.flat[place] = value
         sentence = f"{type(model).__name__}: expected finite values {VALUES[likelihood, value]}"
         calls = [lambda x: loss_of(model, x, eps), lambda x: evaluate(model, x)]
+        calls += [model.embed, model.encode, model.reconstruct, model.metrics]
+        calls += [lambda x: model.terms(*model.inputs(x, eps))]
         if model.log_weights:
+            calls.append(lambda x: model.log_weights(x, eps))
             calls.append(lambda x: importance_weighted_bound(model, x, 2))
         for call in calls:
             with pytest.raises(ValueError, match=sentence):
@@ -237,8 +242,43 @@ def test_the_gradient_of_z_is_not_overwritten(monkeypatch, samples):
 
 
 @pytest.mark.parametrize("name", ["beta", "free_bits"])
-@pytest.mark.parametrize("wrong", [float("nan"), float("inf"), -1.0])
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf"), -1.0, None, "1"])
 def test_the_weights_of_the_loss_are_finite_and_not_negative(name, wrong):
     x, eps = tiny_batch(3)
-    with pytest.raises(ValueError, match=f"{name} must be finite and not negative"):
+    with pytest.raises(ValueError, match=f"{name} must be a number, finite and not negative"):
         tiny_vae().loss(x, eps, **{name: wrong})
+
+
+@pytest.mark.parametrize("eps", [None, 0, [[[0.0, 0.0]]], np.zeros((3, 2))], ids=str)
+def test_noise_is_an_array_of_three_axes(eps):
+    x, _ = tiny_batch(3)
+    for call in (tiny_vae().loss, tiny_vae().log_weights):
+        with pytest.raises(
+            ValueError, match=rf"eps must be \(samples >= 1, 3, {LATENT_DIM}\), got "
+        ):
+            call(x, eps)
+
+
+@pytest.mark.parametrize("rng", [None, 0, np.random], ids=["None", "seed", "module"])
+def test_draws_take_a_generator(rng):
+    """A number is no generator: whoever gives the same one twice would draw the same twice."""
+    model, z = tiny_vae(), np.zeros((3, LATENT_DIM))
+    for call in (lambda: model.sample(3, rng), lambda: model.draw(z, rng), lambda: linear(rng)):
+        with pytest.raises(ValueError, match="expected rng, a NumPy generator such as np.random.d"):
+            call()
+
+
+def linear(rng):
+    return Linear(3, 2, rng=rng)
+
+
+def test_evaluation_takes_one_example_and_one_sample_at_least():
+    x, _ = tiny_batch(3)
+    for call in (
+        lambda: evaluate(tiny_vae(), x[:0]),
+        lambda: importance_weighted_bound(tiny_vae(), x[:0], 2),
+    ):
+        with pytest.raises(ValueError, match="expected at least one example to evaluate"):
+            call()
+    with pytest.raises(ValueError, match="samples must be at least 1, got 0"):
+        importance_weighted_bound(tiny_vae(), x, 0)

@@ -276,6 +276,18 @@ def more_layers(model):
     model.body.layers += (linear(),)
 
 
+@pytest.mark.parametrize("optimizer", [Adam, lambda model: SGD(model, 0.1)], ids=["Adam", "SGD"])
+def test_a_step_refuses_a_parameter_that_was_put_in_twice(xp, optimizer):
+    """Both lie in theta, so the one backward would overwrite what the other has written."""
+    model = Sequential(linear(), Tanh(), linear(1), Tanh(), linear(2)).to(xp)
+    made = optimizer(model)
+    made.step()
+    model.layers[4].weight = model.layers[0].weight
+    for refused in (made.step, model.replica, model.to, lambda: optimizer(model).step()):
+        with pytest.raises(ValueError, match="0.weight and 4.weight are the same Parameter"):
+            refused()
+
+
 @pytest.mark.parametrize(
     "change, name",
     [
@@ -354,3 +366,24 @@ def test_a_state_dict_holds_real_numbers(wrong):
     with pytest.raises(ValueError, match="weight must be an array of real numbers"):
         layer.load_state_dict({"weight": wrong, "bias": np.zeros(2)})
     np.testing.assert_array_equal(layer.weight.value, before)
+
+
+@pytest.mark.parametrize("state", [None, [("scale", np.zeros(1))], 3], ids=["None", "list", "3"])
+def test_a_state_dict_is_a_dict(state):
+    with pytest.raises(ValueError, match=r"state_dict must be a dict \{name: array\}, got "):
+        Scaled().to().load_state_dict(state)
+
+
+@pytest.mark.parametrize("dtype", [np.int64, bool, complex])
+def test_theta_holds_floats(dtype):
+    model = Scaled().to()
+    before = model.theta.copy()
+    with pytest.raises(ValueError, match="Scaled.to: expected a dtype of floats, got "):
+        model.to(np, dtype)
+    np.testing.assert_array_equal(model.theta, before)
+
+
+def test_to_another_device_keeps_the_dtype(xp):
+    model = Scaled().to()
+    assert model.theta.dtype == np.float32
+    assert model.to(xp, np.float64).to(np).theta.dtype == np.float64

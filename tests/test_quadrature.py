@@ -208,7 +208,7 @@ def test_needs_two_dimensions_and_float64():
     rng, x = np.random.default_rng(0), np.zeros((2, 1, 3, 1))
     decoder = Sequential(Linear(3, 3, rng=rng), Reshape(1, 3, 1))
     three = VAE(GaussianEncoder(Flatten(), 3, 3, rng=rng), decoder, Gaussian(1.0))
-    for model in (three.to(np, np.float64), tanh_vae().to()):
+    for model in (three.to(np, np.float64), tanh_vae().to(dtype=np.float32)):
         for function in (elbo, lambda *given: list(true_posteriors(*given, None, None))):
             with pytest.raises(ValueError, match="2 latent dimensions in float64, got"):
                 function(model, x)

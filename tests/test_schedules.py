@@ -86,5 +86,5 @@ def test_a_weight_is_a_finite_number_that_is_not_negative(wrong):
         lambda beta: linear_annealing(beta, 3),
         lambda beta: cyclical_annealing(beta, 3),
     ):
-        with pytest.raises(ValueError, match="beta must be finite and not negative"):
+        with pytest.raises(ValueError, match="beta must be a number, finite and not negative"):
             make(wrong)

@@ -20,6 +20,7 @@ from tinyvae.models.codebook import Codebook
 from tinyvae.models.iwae import bound_and_weights
 from tinyvae.models.registry import LIKELIHOODS, MODELS, make_model
 from tinyvae.rng import generator
+from tinyvae.training.command_line import exit_code
 
 TOLERANCE = 1e-7
 
@@ -186,4 +187,4 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code("python -m tinyvae.gradcheck", main))

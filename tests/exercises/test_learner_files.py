@@ -232,8 +232,7 @@ def test_ctrl_c_during_an_endless_loop(tmp_path):
     command = [sys.executable, "-m", "tinyvae.exercises", str(tmp_path)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with subprocess.Popen(command, cwd=ROOT, text=True, **pipes) as process:
-        while "running" not in process.stdout.readline():
-            pass
+        assert any("running" in line for line in process.stdout)
         os.kill(process.pid, signal.SIGINT)
         _, error = process.communicate(timeout=30)
     assert process.returncode == 130

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 import re
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 
 from examples import live_page
 from tinyvae import Gaussian, make_model
-from tinyvae.data import Dataset
+from tinyvae.data import Dataset, load_dataset
 from tinyvae.engine.layers import Linear
 from tinyvae.errors import UserError
 from tinyvae.live_page import page
@@ -35,7 +36,7 @@ def saved(folder, kind="vae", network="mlp", data=None, latent_dim=3, **options)
     path = folder / "images.npz"
     names = {"x": "x_train", "y": "y_train"}
     np.savez(path, **{names.get(name, name): array for name, array in data.items()})
-    data = page.load_dataset(path)
+    data = load_dataset(path)
     hidden = {"hidden": (6,)} if network == "mlp" else {}
     model = make_model(kind, network, latent_dim, shape=data.shape, **hidden, **options)
     train(model, data, epochs=1, batch_size=20, folder=folder / "run")
@@ -104,11 +105,40 @@ def test_another_place_for_the_page_and_the_data(tmp_path, capsys):
     assert out.exists() and not (folder / "live_page.html").exists()
 
 
+def test_a_page_replaces_nothing_but_a_page(tmp_path):
+    """A slip of the hand must not cost the run: RUN/checkpoint.npz is one tab away from RUN."""
+    folder, _ = saved(tmp_path)
+    os.mkfifo(tmp_path / "pipe.html")
+    (tmp_path / "folder.html").mkdir()
+    (tmp_path / "link.html").symlink_to(folder / "checkpoint.npz")
+    before = (folder / "checkpoint.npz").read_bytes()
+    for out, said in {
+        folder / "checkpoint.npz": "a name that ends in .html, found the ending '.npz'; name an",
+        folder: "found the ending ''; name another file",
+        Path("/dev/null"): "found the ending ''; name another file",
+        tmp_path / "link.html": "found the ending '.npz'; name another file",
+        tmp_path / "pipe.html": "found a folder or a device; name another file",
+        tmp_path / "folder.html": "found a folder or a device; name another file",
+    }.items():
+        with pytest.raises(UserError, match=f"{re.escape(str(out))}: expected .*{re.escape(said)}"):
+            page.write_live_page(folder, out)
+    assert (folder / "checkpoint.npz").read_bytes() == before
+    (tmp_path / "mine.html").write_text("earlier")
+    (tmp_path / "alias").symlink_to(tmp_path / "mine.html")
+    assert page.write_live_page(folder, tmp_path / "alias") == tmp_path / "mine.html"
+    assert (tmp_path / "alias").is_symlink() and data_of((tmp_path / "mine.html").read_text())
+
+
 def test_other_data_are_refused(tmp_path):
     folder, _ = saved(tmp_path)
-    np.savez(tmp_path / "images.npz", x_train=np.zeros((60, 9, 8)), x_test=np.zeros((9, 9, 8)))
-    with pytest.raises(UserError, match="was trained on"):
-        page.write_live_page(folder)
+    for n, said in (
+        (60, "run was trained on images.npz with SHA-256"),
+        (7, "has only 7; give the"),
+    ):
+        x = np.zeros((n, 9, 8))
+        np.savez(tmp_path / "images.npz", x_train=x, x_test=x[:5])
+        with pytest.raises(UserError, match=said):
+            page.write_live_page(folder)
 
 
 def test_images_without_labels(tmp_path):

@@ -54,6 +54,27 @@ def test_r2_of_very_many_columns_shows_the_lowest_and_says_so(monkeypatch, tmp_p
     assert names == [f"column {i}" for i in range(99, -1, -1)]
 
 
+def test_r2_of_constant_columns_stands_first_and_is_called_constant(draw):
+    figure, _ = draw(plots.column_r2, [0.25, None, -0.5, float("nan")], ["a", "b", "c", "d"])
+    (axes,) = figure.axes
+    assert list(bars_of(axes)) == ["b", "d", "a", "c"]
+    texts = [text for _, text in bars_of(axes).values()]
+    assert texts == ["constant", "constant", "0.25", "\N{MINUS SIGN}0.50"]
+
+
+def test_a_dollar_in_a_name_is_a_dollar(draw):
+    """Matplotlib would take $...$ for a formula, and fail on most."""
+    names = ["$x", "$a$ and $b$", r"$\frac$", "price in US$"]
+    for function, values in (
+        (plots.column_r2, [np.ones(4)]),
+        (plots.histograms, [RNG.random((5, 4))] * 2),
+    ):
+        figure, _ = draw(function, *values, names)
+        drawn = [axes.get_title() for axes in figure.axes]
+        drawn += labels_of(figure.axes[0].yaxis)
+        assert {name.replace("$", r"\$") for name in names} <= set(drawn)
+
+
 def test_long_column_names_keep_both_ends(draw):
     name = "a" * 40 + "b" * 39 + "1"
     figure, _ = draw(plots.column_r2, [0.5], [name])

@@ -76,8 +76,12 @@ REFUSED = {
     "--dataset digits --data-dir .": "--data-dir is for MNIST",
     "--dataset digits --hidden 200": "--hidden is for --network mlp; leave it out, or use",
     "--dataset digits --network mlp --hidden 200,0": "--hidden must be whole numbers of at least 1",
-    "--hidden wide": "--hidden: invalid",
-    "--hidden 200,": "--hidden: invalid",
+    "--hidden wide": "--hidden: must be whole numbers with commas between them, such as 200,100",
+    "--hidden 200,": "--hidden: must be whole numbers with commas between them, such as 200,100",
+    "--model hvae --upper ,": "--upper: must be whole numbers with commas between them, such as",
+    "--out=": "--out: must name a file or a folder, got nothing",
+    "--resume=": "--resume: must name a file or a folder, got nothing",
+    "--data-dir=": "--data-dir: must name a file or a folder, got nothing",
     "--epoch 3": "unrecognized arguments: --epoch 3",
     "--learning-rate 1": "unrecognized arguments: --learning-rate 1",
     "digits": "unrecognized arguments: digits",
@@ -137,7 +141,7 @@ def test_a_full_disk(no_figures, monkeypatch, capsys):
     monkeypatch.setattr(os, "fsync", full)
     assert train("--epochs 1 --out run") == 2
     *_, last = capsys.readouterr().err.splitlines()
-    assert "No space left on device" in last and "None" not in last
+    assert "run/checkpoint.npz: the disk is full; make room, and go on from the last" in last
     assert not list(Path("run").glob("*.tmp"))  # half a checkpoint would keep the disk full
 
 

@@ -1,6 +1,7 @@
 """examples/train.py on data of one's own: files of every kind, from the first epoch to --resume."""
 
 import json
+import os
 import struct
 import sys
 from pathlib import Path
@@ -150,6 +151,30 @@ def test_a_run_finds_data_that_have_moved_and_refuses_other_data(no_figures, cap
     assert "the run was trained on moved.csv" in error and "give the same data" in error
 
 
+CONSTANT = ["a,b,$c$,d_$x"] + [f"{i % 3},{i % 5 / 10},{-i * i},{i}" for i in range(30)]
+
+
+def test_a_test_set_in_which_a_column_is_constant(capsys):
+    """It has no R^2 there, which is no reason to fail after the training. And $ is no formula."""
+    np.savez("pairs.npz", x_train=table(30), x_test=table(3) * [1, 0, 1])
+    Path("$few$.csv").write_text("\n".join(CONSTANT[:9]))  # the test set is one row
+    for name, r2 in (("pairs.npz", [True, False, True]), ("$few$.csv", [False] * 4)):
+        assert train.main(["--dataset", name, *RUN.split(), "--epochs", "1"]) == 0
+        metrics = json.loads(Path("run/metrics.json").read_text())
+        assert [value is not None for value in metrics["test"]["r2_per_column"]] == r2
+        assert {path.stem for path in Path("run/figures").glob("*.png")} >= {"column_r2", "loss"}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_a_file_name_may_be_any_bytes(no_figures, capsys):
+    csv_file(Path("table.csv"))
+    name = os.fsdecode(b"caf\xe9.csv")
+    Path("table.csv").rename(name)
+    assert train.main(["--dataset", name, *RUN.split(), "--epochs", "1"]) == 0
+    assert train.main("--resume run --epochs 2".split()) == 0
+    assert "caf\\xe9.csv,2," in Path("run/history.csv").read_text("utf-8")
+
+
 REFUSED = {
     "": "--dataset is required: a file .npz, .npy or .csv, or a folder of IDX files",
     "--dataset nothing.csv": "'nothing.csv', and there is no such file",
@@ -159,6 +184,7 @@ REFUSED = {
     "--dataset words.csv": "'name'",
     "--dataset nan.npy": "expected finite values",
     "--dataset floats.npy": "expected the images in x_train of floats.npy",
+    "--dataset table.csv --model vqvae": "--model vqvae takes images of at least 8x8 pixels, but",
     "--dataset small.npy --network conv": "at least 8x8 pixels, got examples of shape (1, 4, 4)",
 }
 

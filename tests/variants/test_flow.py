@@ -9,7 +9,7 @@ from toys import LIKELIHOODS, PIXELS, SHAPE, each_likelihood, tiny_batch, tiny_d
 from tinyvae import Flatten, Flow, FlowVAE, Linear, Sequential, Tanh, UserError, make_model, to_host
 from tinyvae.engine.differences import numerical_gradient, relative_error
 from tinyvae.engine.flows import STEPS
-from tinyvae.engine.gaussian import kl_to_standard
+from tinyvae.engine.gaussian import kl_to_standard, reparameterize
 from tinyvae.laboratory.linear_gaussian import exact_noise
 from tinyvae.models.flow import ContextEncoder
 from tinyvae.training.evaluation import evaluate, importance_weighted_bound
@@ -168,7 +168,8 @@ def test_the_kl_is_steady_where_a_flow_undoes_a_wide_q0(kind):
         m, r = np.split(step.network.out.bias.value, 2)
         m[...], r[...] = -20 / np.e / 2, -9  # scaled by 1 / e and moved towards 0, twice
     kl = [model.terms(x[:1], draw[None, :1])["kl"][0] for draw in eps]
-    _, mu, logvar, _, z0, z, log_det, _, _ = model._forward(x, eps)
+    _, mu, logvar, _, z, log_det, _, _ = model._forward(x, eps)
+    z0 = reparameterize(mu[:, None], logvar[:, None], np.moveaxis(eps, -1, 0))
     change = (0.5 * (z * z - z0 * z0)).sum(axis=0) - log_det
     varied = kl_to_standard(mu, logvar).sum(axis=0) + change  # (S, N)
     error = varied[:, 0].std() / np.sqrt(len(kl))

@@ -10,14 +10,16 @@ from tinyvae.rng import generator
 
 CHANNELS = (1, 3)  # grey or colour
 SPLIT_SEED = 0
+MOST_ROUNDING = 2e-3  # of a column's standard deviation: the step from one float32 to the next
 
 
-def as_examples(x, what):
+def as_examples(x, what, columns=None):
     """Images (N, C, H, W) or vectors (N, D), uint8 or float32, from what NumPy can read.
 
     uint8 stays uint8; every other number and bool becomes float32. Three axes are grey images
     (N, H, W). Four axes are images whose channels stand second or last. `what` names the array in
-    errors. The result can share memory with x. Raises UserError for anything else.
+    errors, and `columns`, if given, those of vectors. The result can share memory with x. Raises
+    UserError for anything else, and for vectors that float32 cannot hold.
     """
     x = _as_numbers(x, what)
     if x.ndim == 3:
@@ -29,8 +31,30 @@ def as_examples(x, what):
             f"expected {what} as images (N, H, W), (N, H, W, 3) or (N, 3, H, W), or as vectors "
             f"(N, D), found the shape {x.shape}; reshape it, x[:, None] makes one column"
         )
+    elif x.dtype.itemsize > 4 and x.size:
+        _require_precision(x, what, columns)
     with np.errstate(over="ignore"):  # a value beyond float32 becomes inf, which Dataset refuses
         return np.ascontiguousarray(x, np.uint8 if x.dtype == np.uint8 else np.float32)
+
+
+def _require_precision(x, what, columns):
+    """Refuse a column that varies so little around so large a number that float32 rounds it away.
+
+    A timestamp in seconds is such a column: near 1.7e9, float32 holds multiples of 128 only.
+    """
+    with np.errstate(all="ignore"):  # Dataset refuses what is not finite
+        most, spread = np.abs(x).max(axis=0), x.std(axis=0, dtype=np.float64)
+        step = np.spacing(most.astype(np.float32)).astype(np.float64)
+        varies = x.max(axis=0) != x.min(axis=0)  # the std of a constant may be 1e-17
+        lost = np.flatnonzero(varies & (step > MOST_ROUNDING * spread))
+    if len(lost):
+        i = lost[0]
+        name = f"column {i}" if columns is None else f"column {columns[i]!r}"
+        raise UserError(
+            f"expected columns of {what} that float32 can hold, found {name}, whose values, up to "
+            f"{most[i]:.6g}, have a standard deviation of {spread[i]:.3g}, while float32 rounds "
+            f"them to multiples of {step[i]:.3g}; subtract the column's mean from it first"
+        )
 
 
 def as_labels(y, what):
@@ -49,6 +73,15 @@ def as_labels(y, what):
             f"y.argmax(axis=1) turns one-hot rows into integers"
         )
     return np.ascontiguousarray(y, np.int64)
+
+
+def require_unmasked(x, what):
+    """Raise UserError for a masked array with masked values: NumPy would read what is masked."""
+    if np.ma.is_masked(x):
+        raise UserError(
+            f"expected {what} without missing values, found a masked array; fill them, or leave "
+            f"out these examples"
+        )
 
 
 def zeros_and_ones(*arrays):
@@ -73,11 +106,7 @@ def split(n, name):
 
 def _as_numbers(x, what, remedy="numbers, such as x.astype(np.float32)"):
     """x as an array of bool, integers or floats."""
-    if np.ma.is_masked(x):
-        raise UserError(
-            f"expected {what} without missing values, found a masked array; fill them, or leave "
-            f"out these examples"
-        )
+    require_unmasked(x, what)
     try:
         x = np.asarray(x)
     except Exception as error:  # a torch tensor or a CuPy array has its own reasons

@@ -15,6 +15,7 @@ from tinyvae.data.arrays import (
     SPLIT_SEED,
     as_examples,
     as_labels,
+    require_unmasked,
     split,
     zeros_and_ones,
 )
@@ -77,10 +78,9 @@ class Dataset:
         """
         if x_test is None and y_test is not None:
             raise UserError(f"expected x_test with y_test of {name}, found y_test alone; give both")
-        x, x_test = (
-            None if array is None else as_examples(array, f"{part} of {name}")
-            for part, array in (("x_train", x), ("x_test", x_test))
-        )
+        columns = None if columns is None else tuple(map(str, columns))
+        x = as_examples(x, f"x_train of {name}", columns)
+        x_test = None if x_test is None else as_examples(x_test, f"x_test of {name}", columns)
         y, y_test = (
             None if labels is None else as_labels(labels, f"{part} of {name}")
             for part, labels in (("y_train", y), ("y_test", y_test))
@@ -88,7 +88,6 @@ class Dataset:
         if zeros_and_ones(*(array for array in (x, x_test) if array is not None)):
             x = x.astype(np.float32)
             x_test = None if x_test is None else x_test.astype(np.float32)
-        columns = None if columns is None else tuple(map(str, columns))
         if x_test is not None:
             return cls(name, x, y, x_test, y_test, columns)
         whole = cls(name, x, y, x, y, columns)  # checked before it is split
@@ -207,6 +206,7 @@ class Dataset:
                 f"expected {what} as an array of uint8 or float32, found {found}; "
                 f"Dataset.from_arrays converts it"
             )
+        require_unmasked(x, what)
         if x.ndim not in (2, 4) or (x.ndim == 4 and x.shape[1] not in CHANNELS):
             raise UserError(
                 f"expected {what} as images (N, C, H, W) with 1 or 3 channels or as vectors "

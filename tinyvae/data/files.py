@@ -31,6 +31,7 @@ def load_file(path):
     Arrays may be what Dataset.from_arrays takes. Raises UserError.
     """
     name = os.path.basename(os.path.abspath(path))
+    name = os.fsencode(name).decode("utf-8", "backslashreplace")  # a name may be any bytes
     if os.path.isdir(path):
         return _read_folder(path, name)
     ending = os.path.splitext(path)[1].lower()
@@ -104,9 +105,9 @@ def _read_numpy(path):
 
 
 def read_csv(path):
-    """A table of numbers, comma-separated: values (N, D) float32, labels (N,) or None, names.
+    """A table of numbers, comma-separated: values (N, D) float64, labels (N,) or None, names.
 
-    The first row is a header if it holds a word, other than a mark for a missing value; without a
+    The first row is a header if it holds no number, or if it names a column "label"; without a
     header, names is None. The column named "label" or "Label", if any, holds integers; it becomes
     the labels. Raises UserError for rows of different lengths, for a column without a name, and for
     values that are no finite numbers, with the row as spreadsheets count it: the first row of the
@@ -115,7 +116,7 @@ def read_csv(path):
     try:
         with open_file(path) as file:
             text = io.TextIOWrapper(file, "utf-8-sig", newline="")
-            rows = ((i, row) for i, row in enumerate(csv.reader(text), start=1) if row)
+            rows = ((i, row) for i, row in enumerate(csv.reader(text), start=1) if not _blank(row))
             return _read_rows(path, rows)
     except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(
@@ -134,8 +135,9 @@ def _read_rows(path, rows):
             f"{path}: expected commas between the columns, found {other[0]!r} in row {first[0]}; "
             f"save it with commas"
         )
-    words = [value.strip() for value in names if not _is_number(value)]
-    header = any(word.lower() not in MISSING for word in words)
+    words = [value.strip().lower() for value in names if not _is_number(value)]
+    named = len(words) == len(names) and not MISSING.issuperset(words)
+    header = named or "label" in words
     if header:
         names = [name.strip() for name in names]
         if "" in names:
@@ -160,7 +162,9 @@ def _read_rows(path, rows):
                 if not _is_number(value):
                     refused.setdefault(column, (value, number))
     if refused:
-        _refuse_columns(path, names if header else None, refused)
+        in_first = any(number == first[0] for _, number in refused.values())
+        hint = "; if the first row is a header, name no column by a number" if in_first else ""
+        _refuse_columns(path, names if header else None, refused, hint)
     table = np.frombuffer(values).reshape(-1, columns)
     if not len(table):
         raise UserError(f"{path}: expected rows of numbers, found only a header; add the data")
@@ -178,20 +182,25 @@ def _split_labels(path, table, names, numbers):
         _refuse_columns(path, names, faulty)
     lower = [name.lower() for name in names or ()]
     if "label" not in lower:
-        return x, None, names
+        return table, None, names
+    if lower.count("label") > 1:
+        raise UserError(
+            f"{path}: expected one column of labels, found {lower.count('label')} named 'label'; "
+            f"rename the others, or leave them out"
+        )
     column = lower.index("label")
     labels = table[:, column]
-    if (wrong := labels != np.floor(labels)).any():
+    if (wrong := (labels != np.floor(labels)) | (np.abs(labels) >= 2**53)).any():
         row = wrong.argmax()
         raise UserError(
             f"{path}: expected integers in column {names[column]!r}, found {labels[row]:g} in row "
             f"{numbers[row]}; number the classes, or rename the column if it holds measurements"
         )
     names = names[:column] + names[column + 1 :]
-    return np.delete(x, column, axis=1), labels.astype(np.int64), names
+    return np.delete(table, column, axis=1), labels.astype(np.int64), names
 
 
-def _refuse_columns(path, names, refused):
+def _refuse_columns(path, names, refused, hint=""):
     """refused: {column: (value, row)}, the first faulty value in each faulty column."""
     found = [
         f"{value!r} in row {row} of column {repr(names[column]) if names else column + 1}"
@@ -200,8 +209,13 @@ def _refuse_columns(path, names, refused):
     more = f" and {len(found) - _SHOWN} columns more" if len(found) > _SHOWN else ""
     raise UserError(
         f"{path}: expected finite numbers in all columns, found {', '.join(found[:_SHOWN])}{more}; "
-        f"leave out these columns or rows, or replace the values by numbers"
+        f"leave out these columns or rows, or replace the values by numbers{hint}"
     )
+
+
+def _blank(row):
+    """Whether a row is an empty line, or a line of spaces."""
+    return len(row) < 2 and not "".join(row).strip()
 
 
 def _is_number(value):

@@ -77,6 +77,12 @@ def log_density(x, mu, logvar):
 
 
 @fused
+def log_density_of_draw(eps, logvar):
+    """log_density at z = mu + std * eps. There z - mu may be lost in rounding; eps is not."""
+    return -0.5 * (LOG_2PI + logvar + eps * eps)
+
+
+@fused
 def log_density_grad(x, mu, logvar):
     """The derivatives of log_density: (dx, dmu, dlogvar)."""
     # log N = -(log 2 pi + logvar + (x - mu)^2 / sigma^2) / 2

@@ -16,6 +16,7 @@ import numpy as np
 from tinyvae.engine.backend import array_module, matmul
 from tinyvae.engine.convolution import patches, patches_adjoint, positions, product_with_patches
 from tinyvae.engine.module import Layer, Parameter
+from tinyvae.rng import require_generator
 
 
 class Linear(Layer):
@@ -174,8 +175,8 @@ class Flatten(Reshape):
         super().__init__(-1)
 
     def forward(self, x):
-        self.shape = (math.prod(x.shape[:-1]),)  # -1 would be ambiguous for an empty batch
-        return super().forward(x)
+        self._shapes = x.shape, (math.prod(x.shape[:-1]), x.shape[-1])  # -1 fails for N = 0
+        return x.reshape(self._shapes[1])
 
 
 class Sequential(Layer):
@@ -203,6 +204,7 @@ class Sequential(Layer):
 
 def _initial(rng, weight_shape, outputs):
     """Weight and bias as PyTorch draws them: U(-b, b) with b = 1 / sqrt(prod(weight_shape[1:]))."""
+    require_generator(rng)
     bound = 1 / math.sqrt(math.prod(weight_shape[1:]))
     shapes = weight_shape, (outputs,)
     return [Parameter(rng.uniform(-bound, bound, shape).astype(np.float32)) for shape in shapes]

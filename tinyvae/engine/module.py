@@ -8,6 +8,7 @@ train. Therefore assignments write into the views, and what would leave theta ra
 """
 
 import copy
+from collections.abc import Mapping
 from operator import attrgetter
 
 import numpy as np
@@ -92,14 +93,18 @@ class Module:
                 yield from child.named_modules(f"{prefix}{name}.")
                 yield prefix + name, child
 
-    def to(self, xp=np, dtype=np.float32):
+    def to(self, xp=np, dtype=None):
         """Gather values and gradients in new vectors `theta` and `grad` made by xp; return self.
 
-        xp: numpy or cupy. Call `to` on the whole model, and before its optimizer and its replicas
-        are made: they would keep the old vectors. Raises ValueError if a layer or a parameter is
-        found twice, or if a parameter lies in the theta of another model.
+        xp: numpy or cupy; dtype: of the vectors (default: theta's, at first float32). Call `to` on
+        the whole model, and before its optimizer and its replicas are made: they would keep the old
+        vectors. Raises ValueError for a dtype that is no float, if a layer or a parameter is found
+        twice, or if a parameter lies in the theta of another model.
         """
         self._require_own_parameters()
+        dtype = np.dtype(dtype or (self.theta.dtype if self.gathered else np.float32))
+        if dtype.kind != "f":
+            raise ValueError(f"{type(self).__name__}.to: expected a dtype of floats, got {dtype}")
         for _, module in self.named_modules():  # only the top module keeps vectors
             for name in ("_theta", "_grad", "trained_size"):
                 vars(module).pop(name, None)
@@ -117,8 +122,11 @@ class Module:
         return "_theta" in vars(self)
 
     def require_parameters_in(self, theta):
-        """Raise ValueError if a parameter of this module is not a view into the vector theta."""
-        if any(parameter.theta is not theta for parameter in _parameters(self)):
+        """Raise ValueError unless each parameter of this module is a view of its own into theta."""
+        parameters = [*_parameters(self)]
+        if len(set(map(id, parameters))) < len(parameters):
+            self._require_own_parameters()  # raises
+        if any(parameter.theta is not theta for parameter in parameters):
             name = next(n for n, p in self.named_parameters() if p.theta is not theta)
             raise ValueError(
                 f"{type(self).__name__}: the parameter {name} is not in the vector being trained: "
@@ -186,6 +194,9 @@ class Module:
         Raises ValueError, and writes nothing, if a name is missing or left over, a shape differs,
         or a value is no array of real numbers.
         """
+        if not isinstance(state, Mapping):
+            got = type(state).__name__
+            raise ValueError(f"state_dict must be a dict {{name: array}}, got {got}")
         parameters = dict(self.named_parameters())
         if parameters.keys() != state.keys():
             missing = sorted(parameters.keys() - state.keys())

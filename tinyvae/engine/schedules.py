@@ -5,6 +5,7 @@ has both.
 """
 
 import math
+from numbers import Real
 
 from tinyvae.engine.backend import array_module
 
@@ -12,8 +13,8 @@ from tinyvae.engine.backend import array_module
 def require_weight(**weights):
     """Raise ValueError unless all are finite numbers that are not negative."""
     for name, weight in weights.items():
-        if not 0 <= weight < math.inf:
-            raise ValueError(f"{name} must be finite and not negative, got {weight}")
+        if not isinstance(weight, Real) or not 0 <= weight < math.inf:
+            raise ValueError(f"{name} must be a number, finite and not negative, got {weight}")
 
 
 def constant(beta):

@@ -14,7 +14,7 @@ import tinyvae
 from tinyvae.errors import UserError
 from tinyvae.exercises.catalogue import EXERCISES
 from tinyvae.exercises.grader import NOT_DONE, RIGHT, WRONG, grade
-from tinyvae.training.command_line import Parser, exit_code
+from tinyvae.training.command_line import Parser, exit_code, given_path
 
 PROGRAM = "python -m tinyvae.exercises"
 WIDTH = 100
@@ -22,7 +22,9 @@ WIDTH = 100
 
 def main(arguments=None):
     parser = Parser(__doc__, prog=PROGRAM, usage=f"{PROGRAM} [FOLDER or FILE]")
-    parser.add_argument("path", nargs="?", type=Path, help="a folder of exercises, or one exercise")
+    parser.add_argument(
+        "path", nargs="?", type=given_path, help="a folder of exercises, or one exercise"
+    )
     path = parser.parse_args(arguments).path
     return exit_code(PROGRAM, lambda: run(path))
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from tinyvae.engine.backend import get_backend
 from tinyvae.errors import UserError
-from tinyvae.training.command_line import Parser, exit_code, load_data
+from tinyvae.training.command_line import Parser, exit_code, given_path, load_data
 
 
 def experiment_parser(doc, name):
@@ -20,7 +20,7 @@ def experiment_parser(doc, name):
     parser = Parser(doc)
     parser.add_backend()
     parser.add_data()
-    parser.add_argument("--out", type=Path, metavar="DIR", help=f"(default: runs/{name})")
+    parser.add_argument("--out", type=given_path, metavar="DIR", help=f"(default: runs/{name})")
     parser.set_defaults(backend="numpy", dataset="auto", out=Path("runs") / name)
     return parser
 

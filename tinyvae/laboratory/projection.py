@@ -57,7 +57,7 @@ def repair(vae, images, damaged, seen, noise=0.0):
     "reconstructed", "projected", and "original, reconstructed". The error is a mean over the
     missing pixels, or over all pixels if none is missing.
     """
-    start = vae.embed(damaged)
+    start = vae.embed(damaged.clip(*vae.support))  # noise goes beyond black and white
     network, likelihood = vae.decoder, vae.likelihood
     if noise:
         network, likelihood = Sequential(vae.decoder, Sigmoid()), Gaussian(noise**2)

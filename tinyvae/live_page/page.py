@@ -1,13 +1,13 @@
 """From a run folder to the HTML file: the model, the codes of its data, and all around them."""
 
 import json
+import os
 import re
 from importlib import resources
 from pathlib import Path
 
 import numpy as np
 
-from tinyvae.data import load_dataset
 from tinyvae.data.digits import load_digits
 from tinyvae.engine.gaussian import kl_to_standard
 from tinyvae.errors import UserError
@@ -16,7 +16,7 @@ from tinyvae.training import on_host
 from tinyvae.training.checkpoint import load_checkpoint, write_atomically
 from tinyvae.training.evaluation import ACTIVE_VARIANCE
 from tinyvae.training.plots import TEN
-from tinyvae.training.state import load_model, require_data, require_types
+from tinyvae.training.state import load_data_of, load_model
 
 CODES = 2000  # test examples whose codes the page shows
 SCRIPTS = "arrays layers model drawing picture plane sliders pad posterior walk texts page".split()
@@ -25,13 +25,29 @@ SCRIPTS = "arrays layers model drawing picture plane sliders pad posterior walk 
 def write_live_page(folder, out=None, dataset=None, data_dir=None):
     """Write the live page of the run in `folder`, and return its path.
 
-    out: the file (default: live_page.html in the folder). dataset, data_dir: where the data of the
-    run are now, as for load_dataset. Raises UserError for a run that the page cannot show.
+    out: the file (default: live_page.html in the folder), whose name ends in .html. It may replace
+    an earlier page. dataset, data_dir: where the data of the run are now, as for load_dataset.
+    Raises UserError for another place, and for a run that the page cannot show.
     """
-    path = Path(out or Path(folder) / "live_page.html")
+    path = _place(Path(folder) / "live_page.html" if out is None else out)
     html = live_page(describe_run(folder, dataset, data_dir))
     write_atomically(path, lambda file: file.write(html.encode()))
     return path
+
+
+def _place(path):
+    """The file that the page may become, behind all links. Raises UserError if it is another."""
+    place = Path(os.path.realpath(path))
+    if place.suffix != ".html":
+        raise UserError(
+            f"{path}: expected a page to write, a name that ends in .html, found the ending "
+            f"{place.suffix!r}; name another file"
+        )
+    if place.exists() and not place.is_file():
+        raise UserError(
+            f"{path}: expected a page to write, found a folder or a device; name another file"
+        )
+    return place
 
 
 def describe_run(folder, dataset=None, data_dir=None):
@@ -39,12 +55,7 @@ def describe_run(folder, dataset=None, data_dir=None):
     model = load_model(folder)
     require_shown(model.settings)  # before the data are loaded
     _, about = load_checkpoint(Path(folder) / "checkpoint.npz")
-    require_types(about, {"train_examples": int})
-    source = dataset or about.get("dataset_source")
-    if source is None:
-        raise UserError("the run was trained on arrays; name a file that holds them with --dataset")
-    data = load_dataset(source, data_dir).head(about["train_examples"])
-    require_data(about, data)
+    data = load_data_of(about, dataset, data_dir)
     x, labels = data.x_test[:CODES], None if data.y_test is None else data.y_test[:CODES]
     y = (labels,) * model.wants_labels
     page = {

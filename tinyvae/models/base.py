@@ -20,6 +20,7 @@ from tinyvae.models.layout import (
     require_noise,
     require_same_size,
 )
+from tinyvae.rng import require_generator
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +85,7 @@ class Model(Module):
     log_weights = None  #: a model that bounds log p(x) has this method, see VAE.log_weights
     weights_per_draw = 1  #: weights of an example that log_weights gives for one draw of noise
     settings = None  #: the arguments of make_model, as JSON holds them, if it built this model
+    _made_as = ""  # what make_model built, see registry.architecture
     options = {}  #: {name: Option}: what this kind of model takes beyond what all models take
     networks = ("conv", "mlp")  #: the names of the networks that it can be built of
 
@@ -131,13 +133,13 @@ class Model(Module):
     def loss(self, *inputs, beta=1.0, free_bits=0.0):
         """The Loss of a batch; `backward` then computes its gradient.
 
-        total = the sum of the terms, in which the KL is beta * sum over d of max(free_bits, kl_d).
+        total = the sum of the terms, in which the KL is beta * sum over d of max(free_bits, kl_d);
+        with free_bits = 0 it is beta * sum over d of kl_d, also where an estimate is below 0.
         Until `backward` change neither inputs nor parameters, and use the model in one thread only.
         Raises ValueError for examples outside the support, and for a beta or free_bits that is
         negative or not finite.
         """
         schedules.require_weight(beta=beta, free_bits=free_bits)
-        self.require_support(inputs[0])
         loss = Loss(self.terms(*inputs), beta, free_bits)
         self._dterms = loss.dterms
         return loss
@@ -164,7 +166,8 @@ class Model(Module):
         if not (low <= least and most <= high and math.isfinite(most - least)):
             raise ValueError(
                 f"{type(self).__name__}: expected finite values from {low:g} to {high:g}, got "
-                f"{least:g} to {most:g}; rescale the examples, or leave out those with such values"
+                f"{least:.8g} to {most:.8g}; rescale the examples, or leave out those with such "
+                "values"
             )
 
     def inputs(self, x, eps=None, labels=None):
@@ -186,14 +189,19 @@ class Model(Module):
         self._saved = self._dterms = None
 
     def _to_engine(self, x):
-        """Examples with the batch last, contiguous, on the model's device and of its dtype."""
+        """Examples with the batch last, contiguous, on the model's device and of its dtype.
+
+        Every example enters a model here, so here is checked that it is one for this model.
+        """
         require_floats(x, (2, 4), "(N, D) or (N, C, H, W)")
         if self.shape not in (None, x.shape[1:]):
             raise ValueError(
                 f"the model takes examples of shape {self.shape}, got {x.shape[1:]}; convert them, "
                 "or make a model for this shape"
             )
-        return batch_last(x, self.theta)
+        x = batch_last(x, self.theta)
+        self.require_support(x)
+        return x
 
 
 class EncoderDecoder(Model):
@@ -232,6 +240,7 @@ class EncoderDecoder(Model):
 
     def draw(self, z, rng, *labels):
         """Codes z (N, L) -> a draw from each p(x|z), (N, ...), by the NumPy generator rng."""
+        require_generator(rng)
         return batch_first(self.likelihood.sample(self._outputs(z, *labels), rng))
 
     def reconstruct(self, x, *labels):
@@ -248,6 +257,7 @@ class EncoderDecoder(Model):
 
     def draw_codes(self, n, rng):
         """n codes from the prior N(0, I), (n, L), by the NumPy generator rng; on the host."""
+        require_generator(rng)
         return rng.standard_normal((n, self.latent_dim), dtype=np.float32)
 
     def _outputs(self, z, *labels):

@@ -13,6 +13,7 @@ from tinyvae.engine.gaussian import (
     kl_divergence_grad,
     log_density,
     log_density_grad,
+    log_density_of_draw,
     reparameterize,
     reparameterize_backward,
 )
@@ -80,7 +81,7 @@ class BottomUp(Module):
         z_{i+1}. Therefore the lower layers have no closed form.
         """
         *lower, top = layers
-        parts = [log_density(one.z, *one.q) - log_density(one.z, *one.p) for one in lower]
+        parts = [log_q(one) - log_density(one.z, *one.p) for one in lower]
         return [*parts, kl_divergence(*top.q, *top.p)]
 
     def backward(self, dz, dkl, layers, priors):
@@ -109,6 +110,11 @@ class BottomUp(Module):
                 dz[i - 1] = dz[i - 1] + self.layers[i].backward(dmu, dlogvar)
         # mu, logvar = layer_1(x), the same for all samples
         self.layers[0].backward(dmu.sum(axis=1), dlogvar.sum(axis=1))
+
+
+def log_q(layer):
+    """log q of each dimension of the sample of an Inferred layer, (L_i, S, N)."""
+    return log_density_of_draw(layer.eps, layer.q[1])
 
 
 def standard(z):

@@ -15,6 +15,7 @@ from tinyvae.engine.categorical import cross_entropy, cross_entropy_grad, log_so
 from tinyvae.engine.layers import Conv2d, Sequential
 from tinyvae.engine.masked import MaskedConv2d
 from tinyvae.models.base import Model
+from tinyvae.rng import require_generator
 
 
 class CodePrior(Model):
@@ -78,6 +79,7 @@ class CodePrior(Model):
 
     def sample(self, n, rng):
         """n grids of codes from the prior, integers (n, h, w), by the NumPy generator rng."""
+        require_generator(rng)
         xp, (height, width) = array_module(self.theta), self.grid
         x = xp.zeros((n, height * width), self.theta.dtype)
         uniform = xp.asarray(rng.random((height * width, n), dtype=np.float32))

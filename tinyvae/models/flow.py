@@ -70,14 +70,14 @@ class FlowVAE(VAE):
         z0 = gaussian.reparameterize(mu[:, None], logvar[:, None], eps)  # (L, S, N)
         z, log_det = self.flow.forward(z0, h)  # (L, S, N), (S, N)
         output, log_px = self._log_px(x, z)  # (..., S N), (S, N)
-        return x, mu, logvar, eps, z0, z, log_det, output, log_px
+        return x, mu, logvar, eps, z, log_det, output, log_px
 
     def terms(self, x, eps):
         """The two terms of the negative ELBO, for x (N, ...) and noise eps (S, N, L).
 
         kl (1,): in the mean of log q0(z0|x) - log_det - log p(z) the first part is exact.
         """
-        x, mu, logvar, eps, _, z, log_det, output, log_px = self._forward(x, eps)
+        x, mu, logvar, eps, z, log_det, output, log_px = self._forward(x, eps)
         self._saved = x, mu, logvar, eps, z, output
         if self.flow.steps:  # log(2 pi) / 2 of each dimension cancels
             exact = -0.5 * (1 + logvar)  # (L, N), log q0
@@ -116,8 +116,8 @@ class FlowVAE(VAE):
 
     def log_weights(self, x, eps):
         """log p(x, z) - log q(z|x), (S, N), for x (N, ...) and noise eps (S, N, L); see VAE."""
-        _, mu, logvar, _, z0, z, log_det, _, log_px = self._forward(x, eps)
+        _, _, logvar, eps, z, log_det, _, log_px = self._forward(x, eps)
         zero = array_module(z).zeros_like(z)
         log_pz = gaussian.log_density(z, zero, zero).sum(axis=0)
-        log_qz = gaussian.log_density(z0, mu[:, None], logvar[:, None]).sum(axis=0) - log_det
+        log_qz = gaussian.log_density_of_draw(eps, logvar[:, None]).sum(axis=0) - log_det
         return log_px + log_pz - log_qz

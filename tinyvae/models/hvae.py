@@ -12,7 +12,7 @@ import numpy as np
 from tinyvae.engine.backend import array_module, to_host
 from tinyvae.engine.gaussian import log_density, reparameterize
 from tinyvae.models.base import EncoderDecoder
-from tinyvae.models.bottom_up import BottomUp, GaussianLayer
+from tinyvae.models.bottom_up import BottomUp, GaussianLayer, log_q
 from tinyvae.models.ladder import Ladder
 from tinyvae.models.layout import as_vectors, batch_first, batch_last
 from tinyvae.models.options import Option
@@ -85,7 +85,7 @@ class HVAE(EncoderDecoder):
         """log p(x, z) - log q(z|x) in nats, (S, N), for x (N, ...) and eps (S, N, L); see VAE."""
         _, layers, _, log_w = self._forward(x, eps)
         for one in layers:
-            log_w = log_w + (log_density(one.z, *one.p) - log_density(one.z, *one.q)).sum(axis=0)
+            log_w = log_w + (log_density(one.z, *one.p) - log_q(one)).sum(axis=0)
         return log_w
 
     def embed(self, x):

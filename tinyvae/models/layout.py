@@ -2,6 +2,8 @@
 
 import math
 
+import numpy as np
+
 from tinyvae.engine.backend import array_module
 
 
@@ -23,6 +25,8 @@ def as_vectors(x, *batch):
 
 def require_floats(x, ndims, axes):
     """Refuse an x that is no array of floats with a batch axis and this number of axes."""
+    if np.ma.is_masked(x):
+        raise ValueError("expected floats, none of them missing, got a masked array; fill them")
     kind = getattr(getattr(x, "dtype", None), "kind", "")  # "": a list or a tensor
     if kind != "f" or x.ndim not in ndims or len(x) < 1:
         got = f"{x.dtype} of shape {x.shape}" if kind else type(x).__name__
@@ -32,8 +36,10 @@ def require_floats(x, ndims, axes):
 
 def require_noise(eps, n, noise_dim):
     """Refuse noise that is not eps (samples, n, noise_dim) with one sample or more."""
-    if eps.ndim != 3 or len(eps) < 1 or eps.shape[1:] != (n, noise_dim):
-        raise ValueError(f"eps must be (samples >= 1, {n}, {noise_dim}), got {eps.shape}")
+    shape = getattr(eps, "shape", ())  # a list has none
+    if len(shape) != 3 or shape[0] < 1 or shape[1:] != (n, noise_dim):
+        got = shape or type(eps).__name__
+        raise ValueError(f"eps must be (samples >= 1, {n}, {noise_dim}), got {got}")
 
 
 def require_same_size(output, x):

@@ -21,12 +21,6 @@ class Option:
     choices: tuple = ()
     least: float = 1
 
-    def parse(self, text):
-        """The value in a text of the command line. Raises ValueError if there is none."""
-        if isinstance(self.default, tuple):
-            return tuple(int(number) for number in text.split(","))
-        return type(self.default)(text)
-
     def checked(self, name, value):
         """The value in the type of the default. Raises UserError if it makes no sense."""
         if isinstance(self.default, str):

@@ -3,6 +3,8 @@
 A new model takes its own file and one line in MODELS; a new likelihood one line in LIKELIHOODS.
 """
 
+from numbers import Number
+
 from tinyvae.engine.likelihoods import Bernoulli, LearnedGaussian
 from tinyvae.errors import UserError, flag, shown
 from tinyvae.models.autoencoder import Autoencoder
@@ -95,7 +97,39 @@ def make_model(
         "seed": int(seed),
     }
     built.settings |= {k: list(v) if isinstance(v, tuple) else v for k, v in options.items()}
+    built._made_as = architecture(built)
     return built
+
+
+def settings_of(model):
+    """The arguments of make_model that build this model again; None if none do.
+
+    None are known if make_model did not build it, or if somebody has changed a layer, a likelihood
+    or another part of it since.
+    """
+    unchanged = model.settings and model._made_as == architecture(model)
+    return model.settings if unchanged else None
+
+
+def architecture(model):
+    """All that a model is but for the values of its parameters, as text to compare: a line a part.
+
+    A line has the name of the module or parameter, its class or shape, and its public attributes.
+    """
+    lines = []
+    for name, module in (*model.named_modules(), ("", model)):
+        kind = type(module)
+        public = ((k, v) for k, v in vars(module).items() if k[0] != "_" and _is_plain(v))
+        lines.append(f"{name}: {kind.__module__}.{kind.__qualname__} {sorted(public)}")
+    lines += [f"{name}: {p.value.shape} {p.trained}" for name, p in model.named_parameters()]
+    return "\n".join(lines)
+
+
+def _is_plain(value):
+    """Whether a value is a number, a text, None, or a tuple of such."""
+    if isinstance(value, tuple):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, str | Number)
 
 
 def _checked_options(model, given):

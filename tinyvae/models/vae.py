@@ -12,6 +12,7 @@ from tinyvae.engine.gaussian import (
     kl_to_standard,
     kl_to_standard_grad,
     log_density,
+    log_density_of_draw,
     reparameterize,
     reparameterize_backward,
 )
@@ -129,7 +130,7 @@ class VAE(EncoderDecoder):
         """log_weights from what `_forward` returns."""
         zero = array_module(z).zeros_like(z)
         log_pz = log_density(z, zero, zero).sum(axis=0)
-        log_qz = log_density(z, mu[:, None], logvar[:, None]).sum(axis=0)
+        log_qz = log_density_of_draw(eps, logvar[:, None]).sum(axis=0)
         return log_px + log_pz - log_qz
 
 

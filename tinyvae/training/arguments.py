@@ -2,12 +2,11 @@
 
 import argparse
 from dataclasses import fields
-from pathlib import Path
 
 from tinyvae.errors import flag
 from tinyvae.models.networks import SMALLEST
 from tinyvae.models.registry import LIKELIHOODS, MODELS, NETWORKS, all_options
-from tinyvae.training.command_line import Parser
+from tinyvae.training.command_line import Parser, given_path, whole_numbers
 from tinyvae.training.config import CHOICES, Config
 
 MODEL_SETTINGS = {  # of make_model: type, choices, help
@@ -19,7 +18,7 @@ MODEL_SETTINGS = {  # of make_model: type, choices, help
         f"{SMALLEST}x{SMALLEST} pixels, else mlp)",
     ),
     "hidden": (
-        lambda text: tuple(int(width) for width in text.split(",")),
+        whole_numbers,
         None,
         "widths of the hidden layers of the mlp, such as 200,200 (default: 400)",
     ),
@@ -68,7 +67,7 @@ def parse_arguments(doc, dataset, argv):
         shown = ",".join(map(str, default)) if isinstance(default, tuple) else default
         parser.add_argument(
             flag(name),
-            type=option.parse,
+            type=whole_numbers if isinstance(default, tuple) else type(default),
             choices=option.choices or None,
             metavar=None if option.choices else "N",
             help=f"of --model {' and '.join(models)}: {option.help} (default: {shown})",
@@ -84,7 +83,7 @@ def parse_arguments(doc, dataset, argv):
     parser.add_data(dataset)
     parser.add_argument(
         "--out",
-        type=Path,
+        type=given_path,
         metavar="DIR",
         help="folder to write; other settings than the default become part of its name (default: "
         "runs/<model>-<network>-z<latent>)",
@@ -95,7 +94,9 @@ def parse_arguments(doc, dataset, argv):
         help="share out every batch over the processes that mpiexec has started, see "
         "docs/distributed.md",
     )
-    parser.add_argument("--resume", type=Path, metavar="RUN", help="folder of a run to go on with")
+    parser.add_argument(
+        "--resume", type=given_path, metavar="RUN", help="folder of a run to go on with"
+    )
     parser.add_argument(
         "--profile", action="store_true", help="print at the end where the time of training went"
     )

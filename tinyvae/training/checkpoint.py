@@ -97,9 +97,11 @@ def write_atomically(path, write):
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except BaseException:  # such as a full disk, which half a file would keep full
+    except BaseException as error:  # such as a full disk, which half a file would keep full
         with suppress(OSError):
             os.remove(temporary)
+        if isinstance(error, OSError) and error.errno and error.filename is None:
+            error.filename = path  # a full disk does not say where
         raise
 
 

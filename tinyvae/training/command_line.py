@@ -3,6 +3,7 @@
 import argparse
 import sys
 import traceback
+from pathlib import Path
 
 import numpy as np
 
@@ -41,7 +42,7 @@ class Parser(argparse.ArgumentParser):
             help=f"{', '.join(load.CHOICES)} ({named}), or data of your own: a file .npz, .npy or "
             f".csv, or a folder of IDX files{f' (default: {default})' if default else ''}",
         )
-        self.add_argument("--data-dir", help="folder with the MNIST files")
+        self.add_argument("--data-dir", type=given_path, help="folder with the MNIST files")
         self.add_argument("--train-size", type=int, metavar="N", help="only the first N examples")
 
 
@@ -87,6 +88,22 @@ def exit_code(prog, run, ranks=ALONE):
             return failed(1, traceback.print_exc)
         name = f"{prog}, rank {ranks.rank}" if ranks.rank else prog
         return failed(2, lambda: print(f"{name}: {message}", file=sys.stderr, flush=True))
+
+
+def given_path(text):
+    """The type of an argument that names a file or a folder."""
+    if not text.strip():  # the path "" is the current folder
+        raise argparse.ArgumentTypeError("must name a file or a folder, got nothing")
+    return Path(text)
+
+
+def whole_numbers(text):
+    """The type of an argument that is one whole number or several, such as 200,100."""
+    try:
+        return tuple(map(int, text.split(",")))
+    except ValueError:
+        reason = f"must be whole numbers with commas between them, such as 200,100, got {text!r}"
+        raise argparse.ArgumentTypeError(reason) from None
 
 
 def count(text):

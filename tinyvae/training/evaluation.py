@@ -38,10 +38,11 @@ def evaluate(model, x, labels=None, *, seed=0, batch_size=200):
         active_units            how many of these variances are above 0.01 (Burda, Grosse and
                                 Salakhutdinov 2016, section 5.2)
         kl_i, active_units_i    of layer i = 1, 2, ..., if the model has several latent layers
-    Raises ValueError for examples outside the model's support, and without labels that it needs.
+    Raises ValueError for examples outside the model's support, for none, and without labels that
+    the model needs.
     """
     n, xp = len(x), array_module(model.theta)
-    _require_labels(model, labels)
+    _require_some(model, x, labels)
     if model.noise_dim:
         shape = (1, n, model.noise_dim)
         eps = xp.asarray(generator(seed, "evaluation").standard_normal(shape, np.float32))
@@ -88,6 +89,12 @@ def evaluate(model, x, labels=None, *, seed=0, batch_size=200):
     return numbers
 
 
+def finite(numbers):
+    """Whether all floats in a dict of numbers are finite, also those in its lists."""
+    values = (v for value in numbers.values() for v in np.ravel(np.array(value, dtype=object)))
+    return all(math.isfinite(v) for v in values if isinstance(v, float))
+
+
 def _r2(error, x):
     """1 - squared error / variance of each column of x (N, D); None where the variance is 0."""
     variation = len(x) * x.var(axis=0)
@@ -104,7 +111,9 @@ def importance_weighted_bound(model, x, samples, labels=None, *, seed=0, batch_s
     ValueError as `evaluate` does.
     """
     n, rng, xp = len(x), generator(seed, "importance samples"), array_module(model.theta)
-    _require_labels(model, labels)
+    _require_some(model, x, labels)
+    if samples < 1:
+        raise ValueError(f"samples must be at least 1, got {samples}")
     log_sum = np.full(n, -np.inf)
     per_draw = model.weights_per_draw
     for start in range(0, samples, chunk := max(CHUNK, per_draw)):
@@ -119,15 +128,16 @@ def importance_weighted_bound(model, x, samples, labels=None, *, seed=0, batch_s
     return log_sum - math.log(samples)
 
 
-def _require_labels(model, labels):
+def _require_some(model, x, labels):
+    """Refuse an x without examples, and missing labels."""
+    if not len(x):
+        raise ValueError("expected at least one example to evaluate a model on, got none")
     if model.wants_labels and labels is None:
         raise ValueError(f"{type(model).__name__} needs labels beside the examples; give labels")
 
 
 def _on_device(model, x):
-    x = to_float(array_module(model.theta).asarray(x), model.theta.dtype)
-    model.require_support(x)
-    return x
+    return to_float(array_module(model.theta).asarray(x), model.theta.dtype)
 
 
 def _slices(n, size, codes=1):

@@ -1,11 +1,12 @@
 """The program of examples/train_mnist.py and examples/train.py: from arguments to a run folder."""
 
+import errno
 import shlex
 from contextlib import ExitStack
 from dataclasses import fields, replace
 from pathlib import Path
 
-from tinyvae.data import entropy_floor, load_dataset
+from tinyvae.data import entropy_floor
 from tinyvae.engine.backend import device_name, get_backend, memory_errors
 from tinyvae.errors import UserError, flag
 from tinyvae.models.networks import SMALLEST
@@ -23,7 +24,7 @@ from tinyvae.training.folder import locked
 from tinyvae.training.profile import Profile
 from tinyvae.training.ranks import ranks_of
 from tinyvae.training.report import draw_figures, loss_lines, write_metrics
-from tinyvae.training.state import build_model, require_types, unfit
+from tinyvae.training.state import build_model, load_data_of, require_types, unfit
 from tinyvae.training.trainer import Trainer
 
 ON_A_PAGE = {  # the settings of the models that the page of live_page/ shows
@@ -46,6 +47,13 @@ def main(file, doc, dataset, argv=None):
         except MemoryError as error:
             raise UserError(
                 f"out of memory ({error}); lower --latent-dim, --train-size or --threads"
+            ) from error
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise UserError(
+                f"{error.filename}: the disk is full; make room, and go on from the last "
+                "checkpoint with --resume"
             ) from error
         except KeyboardInterrupt as stop:
             raise KeyboardInterrupt("; if anything was saved, --resume goes on from it") from stop
@@ -70,6 +78,11 @@ def start(given, dataset, xp, ranks):
     asked = {name: given[name] for name in ("dataset", "data_dir", "train_size") if name in given}
     data = load_data(**({"dataset": dataset} | asked))
     large = not data.is_table and min(data.shape[1:]) >= SMALLEST
+    if probe.networks == ("conv",) and not large:
+        raise UserError(
+            f"--model {settings['model']} takes images of at least {SMALLEST}x{SMALLEST} pixels, "
+            f"but {data.name} has examples of shape {data.shape}; choose another --model"
+        )
     settings.setdefault("network", "conv" if large else "mlp")
     settings.setdefault("likelihood", "gaussian" if data.is_table else "bernoulli")
     if "classes" in probe.options and data.y_train is not None:
@@ -107,25 +120,15 @@ def resume(given, xp, ranks):
     """A run that was interrupted, or is to go on for more epochs."""
     folder = given["resume"]
     arrays, about = ranks.from_first(lambda: load_checkpoint(folder / "checkpoint.npz"))
-    if "dataset" in given:
-        about["dataset_source"] = given["dataset"]
-    if about.get("dataset_source", "") is None:
-        raise UserError(
-            f"{folder}: the run was trained on arrays; name a file that holds them with --dataset, "
-            "or go on with it in Python, with Trainer.restore"
-        )
     model = build_model(about, arrays).to(xp)
-    require_types(about, {"config": dict, "train_examples": int, "dataset_source": str})
+    require_types(about, {"config": dict})
     try:
         config = Config(**about["config"])
     except (UserError, LookupError, TypeError, ValueError, ArithmeticError) as error:
         raise unfit(error) from error
     if "epochs" in given:
         config = replace(config, epochs=given["epochs"])
-    data = load_dataset(about["dataset_source"], given.get("data_dir"))
-    data = data.head(about["train_examples"])
-    if "columns" in about:
-        data = data.standardized()
+    data = load_data_of(about, given.get("dataset"), given.get("data_dir"))
     trainer = Trainer(model, data, config, folder, ranks)
     trainer.restore(arrays, about)
     if trainer.step > config.epochs * trainer.steps_per_epoch:
@@ -219,7 +222,7 @@ def print_live_page(trainer, given):
     """The command for the page to play with, if there is a page for this model."""
     if trainer.finished and not not_on_a_page(trainer.model.settings):
         command = ["python", "examples/live_page.py", str(trainer.folder)]
-        command += ["--data-dir", given["data_dir"]] if "data_dir" in given else []
+        command += ["--data-dir", str(given["data_dir"])] if "data_dir" in given else []
         print(f"to play with the model in a browser: {shlex.join(command)}")
 
 
@@ -229,7 +232,7 @@ def print_next_step(trainer, given):
     if not trainer.finished:
         again = ["--resume", str(trainer.folder)]
         for name in ("backend", "dataset", "data_dir"):
-            again += [flag(name), given[name]] if name in given else []
+            again += [flag(name), str(given[name])] if name in given else []
         print(f"not finished; to go on: {shlex.join(again)}")
     elif settings["model"] != "vae":
         print("try next: --model vae, and compare the samples")

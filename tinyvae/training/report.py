@@ -4,10 +4,16 @@ import numpy as np
 
 from tinyvae.data.batches import to_float
 from tinyvae.engine.backend import to_host
+from tinyvae.errors import UserError
 from tinyvae.rng import generator
 from tinyvae.training import on_host, plots
 from tinyvae.training.checkpoint import write_json
-from tinyvae.training.evaluation import ACTIVE_VARIANCE, evaluate, importance_weighted_bound
+from tinyvae.training.evaluation import (
+    ACTIVE_VARIANCE,
+    evaluate,
+    finite,
+    importance_weighted_bound,
+)
 from tinyvae.training.latent import interpolate, quantile_grid
 
 BOUND_EXAMPLES = 1000  # the importance-weighted bound decodes this many examples
@@ -18,7 +24,10 @@ CLASSES, COLUMNS = 20, 10  # of the samples: rows, if a model has more classes, 
 
 
 def write_metrics(trainer):
-    """Write metrics.json, the final numbers on the test set, and return what it holds."""
+    """Write metrics.json, the final numbers on the test set, and return what it holds.
+
+    Raises UserError, and writes nothing, if one of them is not finite.
+    """
     model, x, labels = trainer.model, trainer.x_test, trainer.data.y_test
     seed = trainer.config.seed
     metrics = trainer.about() | {
@@ -34,6 +43,13 @@ def write_metrics(trainer):
             "bound": float(bound.mean()),
             "elbo": _elbo(model, some, some_labels, seed),  # of the same examples
         }
+    numbers = metrics["test"] | metrics.get("importance_weighted", {})
+    wrong = [name for name in numbers if not finite({name: numbers[name]})]
+    if wrong:
+        raise UserError(
+            f"not finite on the test set: {', '.join(wrong)}; the weights are too large for "
+            f"{model.theta.dtype}; the checkpoint stays as it is; train anew with a smaller --lr"
+        )
     if trainer.folder:
         write_json(trainer.folder / "metrics.json", metrics)
     return metrics
@@ -95,7 +111,7 @@ def draw_figures(trainer, metrics):
     if settings:
         kind = f"{settings['model'].upper()}, {settings['network']}"
     size = f", z = {model.latent_dim}" if model.latent_dim else ""
-    named = f"{kind}{size}, {data.name}"
+    named = f"{kind}{size}, {plots.plain(data.name)}"
     if trainer.history:
         title, names = f"Learning: {named}", model.term_names
         plots.loss_curves(trainer.history, folder / "loss.png", title, model.objective, names)

@@ -15,9 +15,10 @@ from pathlib import Path
 import numpy as np
 
 import tinyvae
+from tinyvae.data import load_dataset
 from tinyvae.engine.backend import array_module, to_host
 from tinyvae.errors import UserError
-from tinyvae.models.registry import make_model
+from tinyvae.models.registry import make_model, settings_of
 from tinyvae.training.checkpoint import load_checkpoint
 
 
@@ -26,7 +27,7 @@ def settings(trainer):
     xp, data = array_module(trainer.model.theta), trainer.data
     about = {
         "config": asdict(trainer.config),
-        "model": trainer.model.settings,
+        "model": settings_of(trainer.model),
         "dataset": data.name,
         "dataset_source": data.source,
         "dataset_sha256": data.fingerprint,
@@ -60,7 +61,7 @@ def arrays(model, optimizer):
 def load_model(folder, xp=np):
     """The trained model of a run's folder, on the host or, with xp=cupy, on the GPU.
 
-    Raises UserError if there is no checkpoint, or if make_model did not build its model.
+    Raises UserError if there is no checkpoint, or if make_model does not build its model.
     """
     held, about = load_checkpoint(Path(folder) / "checkpoint.npz")
     model, parameters = build_model(about, held), arrays_under("model/", held)
@@ -70,16 +71,17 @@ def load_model(folder, xp=np):
 
 
 def build_model(about, arrays):
-    """The model of a checkpoint before its training, as make_model builds it."""
+    """The model of a checkpoint before its training, as make_model builds it, of its dtype."""
     if about.get("model", "") is None:
         raise UserError(
-            "the run's model was not built by make_model; build it in Python, and go on with "
-            "Trainer.restore"
+            "the run's model was not built by make_model, or was changed afterwards; build it in "
+            "Python, and go on with Trainer.restore"
         )
     require_types(about, {"model": dict})
     _require_size(about["model"], arrays)
+    dtypes = {array.dtype for array in arrays_under("model/", arrays).values()}
     try:
-        return make_model(**about["model"])
+        return make_model(**about["model"]).to(dtype="f8" if dtypes == {np.dtype("f8")} else "f4")
     except (UserError, LookupError, TypeError, ValueError, ArithmeticError) as error:
         raise unfit(error) from error
 
@@ -107,6 +109,32 @@ def _require_size(settings, arrays):
         _require(not too_wide, f"{name} is {too_wide}, but its arrays have only {most} numbers")
 
 
+def load_data_of(about, dataset=None, data_dir=None):
+    """The Dataset that the run was trained on. dataset, data_dir: where it is now, if elsewhere.
+
+    Raises UserError if it is not there, or if other data are.
+    """
+    if dataset is not None:
+        about = about | {"dataset_source": dataset}
+    if about.get("dataset_source", "") is None:
+        raise UserError(
+            "the run was trained on arrays; name a file that holds them with --dataset, or go on "
+            "with the run in Python, with Trainer.restore"
+        )
+    require_types(about, {"dataset": str, "dataset_source": str, "train_examples": int})
+    data, size = load_dataset(about["dataset_source"], data_dir), about["train_examples"]
+    if len(data.x_train) < size:
+        raise UserError(
+            f"the run was trained on {size} examples of {about['dataset']}, but this {data.name} "
+            f"has only {len(data.x_train)}; give the same data"
+        )
+    data = data.head(size)
+    if "columns" in about:
+        data = data.standardized()
+    require_data(about, data)
+    return data
+
+
 def require_data(about, data):
     """That the run was trained on the Dataset `data`."""
     require_types(about, {"dataset": str, "dataset_sha256": str})
@@ -114,7 +142,7 @@ def require_data(about, data):
     if trained != given:
         raise UserError(
             f"the run was trained on {about['dataset']} with SHA-256 {trained[:12]}..., but this "
-            f"{data.name} has {given[:12]}...; give the same data to resume it"
+            f"{data.name} has {given[:12]}...; give the same data"
         )
 
 

@@ -5,7 +5,6 @@ on one machine a resumed run ends bit for bit where an uninterrupted run ends.
 """
 
 import json
-import math
 import time
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from tinyvae.training import state
 from tinyvae.training.checkpoint import save_checkpoint, write_csv, write_json
 from tinyvae.training.config import Config
 from tinyvae.training.diagnosis import all_finite, collapse_warning
-from tinyvae.training.evaluation import evaluate
+from tinyvae.training.evaluation import evaluate, finite
 from tinyvae.training.feed import Feed
 from tinyvae.training.folder import locked, set_aside
 from tinyvae.training.interrupt import interrupt_flag
@@ -192,7 +191,7 @@ class Trainer:
                 self._evaluate(self.x_test, data.y_test, n // TRAINED_PER_TEST),
             )
         )
-        if not math.isfinite(test["total"]):
+        if not (finite(probe) and finite(test)):
             raise self.steps.diverged(lambda: evaluate(self.model, self.x_test, data.y_test))
         train = {name: total / n for name, total in self.sums.items()}
         shown = ("total", *train)

@@ -18,6 +18,7 @@ from tinyvae.training.plots.drawing import (
     label_keys,
     mosaic,
     page,
+    plain,
     show,
     show_rows,
 )
@@ -42,6 +43,7 @@ __all__ = [
     "loss_curves",
     "mosaic",
     "page",
+    "plain",
     "reconstructions",
     "show",
     "show_rows",

@@ -67,6 +67,11 @@ def checked(name, array, *shape):
     return array
 
 
+def plain(text):
+    """The user's text, such as the name of a file or a column, with $ as $: it is no formula."""
+    return text.replace("$", r"\$")
+
+
 def label_keys(labels, colours=TEN):
     """Return the entries of a legend: each label beside a point of its colour."""
     return [

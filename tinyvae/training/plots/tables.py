@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tinyvae.training.plots.drawing import BLUE, VERMILION, WIDTH, checked, page
+from tinyvae.training.plots.drawing import BLUE, VERMILION, WIDTH, checked, page, plain
 
 MOST_BARS = 100
 MOST_HISTOGRAMS = 32
@@ -13,14 +13,15 @@ def column_r2(r2, columns, path, title):
     """Draw the reconstruction quality of each column as bars from best to worst.
 
     r2 (D,): 1 - squared error / variance of the column. 1 is perfect, 0 is as good as the column's
-    mean, below 0 is worse than the mean. columns: D names, or None for the numbers of the columns.
+    mean, below 0 is worse than the mean. None or NaN: the column does not vary, and so it has none;
+    such columns come first. columns: D names, or None for the numbers of the columns.
     Bars end at -1; the number beside a bar is its value. If there are more than 100 columns, the
     100 with the smallest R^2 are drawn and the title says so.
     Raises ValueError for other shapes.
     """
-    r2 = checked("r2", r2, "D")
+    r2 = checked("r2", np.array(r2, dtype=float), "D")  # None becomes NaN
     names = _names(columns, len(r2))
-    order = np.argsort(-r2, kind="stable")[-MOST_BARS:]
+    order = np.argsort(-np.nan_to_num(r2, nan=np.inf), kind="stable")[-MOST_BARS:]
     if len(order) < len(r2):
         title = f"{title}\n(the {len(order)} lowest of {len(r2)} columns)"
     panels = -(-len(order) // 50)
@@ -39,7 +40,11 @@ def column_r2(r2, columns, path, title):
             for y, bar, value in zip(place, bars, values, strict=True):
                 text = f"{value:.2f}".replace("-", "\N{MINUS SIGN}")
                 axes.annotate(
-                    text, (np.fmax(bar, 0), y), (2, 0), textcoords="offset points", va="center"
+                    "constant" if np.isnan(value) else text,
+                    (np.fmax(bar, 0), y),
+                    (2, 0),
+                    textcoords="offset points",
+                    va="center",
                 ).set_fontsize(8)
             axes.axvline(0, color="k", lw=0.8)
             axes.set_yticks(place, [_short(names[i], longest) for i in shown])
@@ -101,9 +106,9 @@ def _names(columns, count):
 
 
 def _short(name, longest):
-    """Return name with its middle cut out if it has more than `longest` characters."""
+    """Return name for a figure, its middle cut out if it has more than `longest` characters."""
     half = longest // 2
-    return name if len(name) <= longest else name[:half] + "…" + name[len(name) - half + 1 :]
+    return plain(name if len(name) <= longest else name[:half] + "…" + name[len(name) - half + 1 :])
 
 
 def _bins(values):
