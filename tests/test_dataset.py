@@ -341,7 +341,9 @@ def test_a_column_that_float32_would_round_away_is_refused(column, said):
     """In silence few values would be left of it, or it would be called constant."""
     table = np.stack([np.arange(100), column], axis=1)
     for columns, name in ((None, "column 1"), (("a", "t"), "column 't'")):
-        with pytest.raises(UserError, match=f"float32 can hold, found {name}, whose .*{re.escape(said)}"):
+        with pytest.raises(
+            UserError, match=f"float32 can hold, found {name}, whose .*{re.escape(said)}"
+        ):
             Dataset.from_arrays(table, x_test=table[:9], columns=columns)
     kept = Dataset.from_arrays(table - table.mean(axis=0), x_test=table[:9] * 0).standardized()
     right = (column - column.mean()) / column.std()

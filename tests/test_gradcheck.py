@@ -163,6 +163,17 @@ def test_relative_error_of_what_is_not_finite_is_never_small(value):
             assert not differences.relative_error(a, b) < gradcheck.TOLERANCE
 
 
+def test_the_command_ends_well_where_nobody_reads_on():
+    """As in `python -m tinyvae.gradcheck | head -1`."""
+    command = [sys.executable, "-m", "tinyvae.gradcheck"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, cwd=Path(tinyvae.__file__).parents[1], **pipes) as process:
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 0
+
+
 def test_the_command_checks_everything_and_passes():
     root = Path(tinyvae.__file__).parents[1]
     command = [sys.executable, "-m", "tinyvae.gradcheck"]

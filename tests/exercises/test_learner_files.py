@@ -237,3 +237,63 @@ def test_ctrl_c_during_an_endless_loop(tmp_path):
         _, error = process.communicate(timeout=30)
     assert process.returncode == 130
     assert error.strip() == f"interrupted in {tmp_path / RELU.file}, relu_forward"
+
+
+DATACLASS = """from __future__ import annotations
+from dataclasses import dataclass
+import numpy as np
+
+@dataclass
+class Saved:
+    x: object
+"""
+
+
+def test_a_right_answer_with_a_dataclass_is_right(relu):
+    source = f"{DATACLASS}\ndef relu_forward(x):\n    return np.maximum(Saved(x).x, 0)\n"
+    assert [verdict.kind for verdict in relu(source + RIGHT_BACKWARD)] == [RIGHT, RIGHT]
+
+
+OWN_ABS = "np.abs = lambda a: a * 0\n"
+REPLACED = {
+    "in the file": FORWARD.replace("\n\n", f"\n{OWN_ABS}") + "return x\n",
+    "in a function": f"{FORWARD}{OWN_ABS}    return x\n",
+}
+
+
+@pytest.mark.parametrize("source", REPLACED.values(), ids=REPLACED)
+def test_numpy_stays_as_it_is(relu, source):
+    """The grader compares with it: with such an abs every answer would be right."""
+    right = np.abs
+    verdicts = relu(source + RIGHT_BACKWARD)
+    assert verdicts[0].kind == WRONG
+    assert "replaces numpy.abs; leave NumPy as it is" in verdicts[0].sentences[0]
+    assert np.abs is right
+
+
+def test_the_current_folder_stays_what_it_is(relu):
+    folder = os.getcwd()
+    body = "import os\n    os.chdir('/')\n    return np.maximum(x, 0)\n"
+    assert relu(f"import os\nos.chdir('/')\n{FORWARD}{body}{RIGHT_BACKWARD}")[0].kind == RIGHT
+    assert os.getcwd() == folder
+
+
+ODD = {
+    "raise GeneratorExit": "GeneratorExit in line 4",
+    "raise BaseException('odd')": "BaseException in line 4: odd",
+    "raise Mute": "Mute in line 4",
+}
+
+
+@pytest.mark.parametrize("body, sentence", ODD.items(), ids=ODD)
+def test_odd_exceptions_are_told_as_others_are(relu, body, sentence):
+    mute = "\nclass Mute(Exception):\n    def __str__(self):\n        raise ValueError\n"
+    verdicts = relu(FORWARD + body + RIGHT_BACKWARD + mute)
+    assert verdicts[0].kind == WRONG and sentence in verdicts[0].sentences[0]
+    assert verdicts[1].kind == RIGHT
+
+
+def test_a_signature_that_cannot_be_read(relu):
+    source = "\nclass F:\n    __signature__ = property(lambda self: 1 / 0)\n"
+    source += "    def __call__(self, x):\n        return np.maximum(x, 0)\n\nrelu_forward = F()\n"
+    assert relu("import numpy as np\n" + source + RIGHT_BACKWARD)[0].kind == RIGHT
