@@ -37,6 +37,7 @@ engine.module | shapes errors | Module.theta Module.grad Module.load_state_dict
 engine.module | errors | Module.to Module.require_parameters_in
 engine.module | | Parameter.bind
 engine.gaussian | shapes units | kl_to_standard_grad kl_divergence_grad log_density log_density_grad
+engine.gaussian | shapes | log_density_of_draw
 engine.gaussian | shapes units source | kl_to_standard kl_divergence
 engine.gaussian | shapes | reparameterize_backward precision_weighted_backward
 engine.gaussian | shapes source | reparameterize precision_weighted
@@ -71,10 +72,10 @@ engine.backend | errors | get_backend
 engine.differences | | check_direction check_layer check_model relative_error
 engine.differences | shapes | check_function check_flow
 engine.differences | shapes source | numerical_gradient
-models.registry | | all_options
+models.registry | | all_options settings_of
 models.registry | shapes errors | make_model
 models.options | | Option is_count is_number
-models.options | errors | Option.parse Option.checked counts
+models.options | errors | Option.checked counts
 models.base | | EncoderDecoder.support Model.inputs Model.terms_backward
 models.base | | Model.after_step Model.frozen
 models.base | errors | Model.loss Model.backward Model.require_support Model.require_examples
@@ -149,7 +150,7 @@ training.latent | shapes | holes
 training.latent | shapes errors | quantile_grid
 training.latent | shapes errors source | interpolate
 gradcheck | | main table
-rng | | generator
+rng | errors | generator require_generator
 errors | | UserError
 """
 

@@ -15,7 +15,7 @@ EXAMPLES = PACKAGE.parent / "examples"
 BELOW = ["errors", "rng"]
 ROOMS = {  # what each may import, beside itself
     "errors": [],
-    "rng": [],
+    "rng": ["errors"],
     "engine": BELOW,
     "data": [*BELOW, "engine"],
     "models": [*BELOW, "engine"],

@@ -85,7 +85,7 @@ class Model(Module):
     log_weights = None  #: a model that bounds log p(x) has this method, see VAE.log_weights
     weights_per_draw = 1  #: weights of an example that log_weights gives for one draw of noise
     settings = None  #: the arguments of make_model, as JSON holds them, if it built this model
-    _made_as = ""  # what make_model built, see registry.architecture
+    _made_as = ""  # what make_model built, see registry._architecture
     options = {}  #: {name: Option}: what this kind of model takes beyond what all models take
     networks = ("conv", "mlp")  #: the names of the networks that it can be built of
 

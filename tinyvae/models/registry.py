@@ -97,7 +97,7 @@ def make_model(
         "seed": int(seed),
     }
     built.settings |= {k: list(v) if isinstance(v, tuple) else v for k, v in options.items()}
-    built._made_as = architecture(built)
+    built._made_as = _architecture(built)
     return built
 
 
@@ -107,11 +107,11 @@ def settings_of(model):
     None are known if make_model did not build it, or if somebody has changed a layer, a likelihood
     or another part of it since.
     """
-    unchanged = model.settings and model._made_as == architecture(model)
+    unchanged = model.settings and model._made_as == _architecture(model)
     return model.settings if unchanged else None
 
 
-def architecture(model):
+def _architecture(model):
     """All that a model is but for the values of its parameters, as text to compare: a line a part.
 
     A line has the name of the module or parameter, its class or shape, and its public attributes.

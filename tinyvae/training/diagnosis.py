@@ -1,6 +1,9 @@
 """What is wrong with a training: the layer where numbers break down, or codes that say nothing."""
 
+import math
 from contextlib import contextmanager
+
+import numpy as np
 
 from tinyvae.engine.backend import array_module
 from tinyvae.engine.module import Layer
@@ -11,6 +14,12 @@ COLLAPSED_KL = 0.1  # nats in a latent dimension
 def all_finite(*arrays):
     """Whether no element of any array is inf or nan."""
     return all(bool(array_module(x).isfinite(x).all()) for x in arrays)
+
+
+def finite(numbers):
+    """Whether all floats in a dict of numbers are finite, also those in its lists."""
+    values = (v for value in numbers.values() for v in np.ravel(np.array(value, dtype=object)))
+    return all(math.isfinite(v) for v in values if isinstance(v, float))
 
 
 def first_not_finite(model, compute):

@@ -89,12 +89,6 @@ def evaluate(model, x, labels=None, *, seed=0, batch_size=200):
     return numbers
 
 
-def finite(numbers):
-    """Whether all floats in a dict of numbers are finite, also those in its lists."""
-    values = (v for value in numbers.values() for v in np.ravel(np.array(value, dtype=object)))
-    return all(math.isfinite(v) for v in values if isinstance(v, float))
-
-
 def _r2(error, x):
     """1 - squared error / variance of each column of x (N, D); None where the variance is 0."""
     variation = len(x) * x.var(axis=0)

@@ -8,12 +8,8 @@ from tinyvae.errors import UserError
 from tinyvae.rng import generator
 from tinyvae.training import on_host, plots
 from tinyvae.training.checkpoint import write_json
-from tinyvae.training.evaluation import (
-    ACTIVE_VARIANCE,
-    evaluate,
-    finite,
-    importance_weighted_bound,
-)
+from tinyvae.training.diagnosis import finite
+from tinyvae.training.evaluation import ACTIVE_VARIANCE, evaluate, importance_weighted_bound
 from tinyvae.training.latent import interpolate, quantile_grid
 
 BOUND_EXAMPLES = 1000  # the importance-weighted bound decodes this many examples

@@ -19,8 +19,8 @@ from tinyvae.rng import generator
 from tinyvae.training import state
 from tinyvae.training.checkpoint import save_checkpoint, write_csv, write_json
 from tinyvae.training.config import Config
-from tinyvae.training.diagnosis import all_finite, collapse_warning
-from tinyvae.training.evaluation import evaluate, finite
+from tinyvae.training.diagnosis import all_finite, collapse_warning, finite
+from tinyvae.training.evaluation import evaluate
 from tinyvae.training.feed import Feed
 from tinyvae.training.folder import locked, set_aside
 from tinyvae.training.interrupt import interrupt_flag
