@@ -332,14 +332,15 @@ SECONDS = 1.7e9 + np.arange(0.0, 60_000, 600)  # timestamps of 17 hours
 LARGE = {
     "seconds": (SECONDS, "up to 1.70006e+09, have a standard deviation of 1.73e+04, while float32"),
     "noise": (1e8 + 1e-3 * np.sin(SECONDS), "rounds them to multiples of 8; subtract the column"),
-    "integers": (np.arange(100) + 2**40, "subtract the column's mean from it first"),
+    "int64": (np.arange(100) + 2**40, "subtract the column's mean from it first"),
+    "int32": (np.arange(100, dtype=np.int32) + 2**30, "subtract the column's mean from it first"),
 }
 
 
 @pytest.mark.parametrize("column, said", LARGE.values(), ids=LARGE)
 def test_a_column_that_float32_would_round_away_is_refused(column, said):
     """In silence few values would be left of it, or it would be called constant."""
-    table = np.stack([np.arange(100), column], axis=1)
+    table = np.stack([np.arange(100, dtype=column.dtype), column], axis=1)
     for columns, name in ((None, "column 1"), (("a", "t"), "column 't'")):
         with pytest.raises(
             UserError, match=f"float32 can hold, found {name}, whose .*{re.escape(said)}"

@@ -31,7 +31,7 @@ def as_examples(x, what, columns=None):
             f"expected {what} as images (N, H, W), (N, H, W, 3) or (N, 3, H, W), or as vectors "
             f"(N, D), found the shape {x.shape}; reshape it, x[:, None] makes one column"
         )
-    elif x.dtype.itemsize > 4 and x.size:
+    elif x.size and np.promote_types(x.dtype, np.float32) != np.float32:
         _require_precision(x, what, columns)
     with np.errstate(over="ignore"):  # a value beyond float32 becomes inf, which Dataset refuses
         return np.ascontiguousarray(x, np.uint8 if x.dtype == np.uint8 else np.float32)

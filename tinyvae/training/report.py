@@ -43,8 +43,8 @@ def write_metrics(trainer):
     wrong = [name for name in numbers if not finite({name: numbers[name]})]
     if wrong:
         raise UserError(
-            f"not finite on the test set: {', '.join(wrong)}; the weights are too large for "
-            f"{model.theta.dtype}; the checkpoint stays as it is; train anew with a smaller --lr"
+            f"not finite on the test set: {', '.join(wrong)}; {model.theta.dtype} cannot hold what "
+            "the model computes; its checkpoint stays as it is; train anew with a smaller --lr"
         )
     if trainer.folder:
         write_json(trainer.folder / "metrics.json", metrics)
