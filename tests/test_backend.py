@@ -7,6 +7,7 @@ import cupy_double
 import numpy as np
 import pytest
 
+from tinyvae import Adam, make_model
 from tinyvae.engine.backend import (
     array_module,
     device_name,
@@ -189,10 +190,14 @@ def test_other_errors_stay_what_they_are(error):
     assert same.value is error
 
 
-def test_memory_is_kept_where_glibc_is(monkeypatch):
+@pytest.mark.parametrize(
+    "begin", [lambda: get_backend("numpy"), lambda: Adam(make_model(network="mlp"))]
+)
+def test_memory_is_kept_where_glibc_is(monkeypatch, begin):
+    """Also for those who train in Python, and have never heard of get_backend."""
     calls = []
     libc = SimpleNamespace(mallopt=lambda *arguments: calls.append(arguments))
     monkeypatch.setattr(ctypes, "CDLL", lambda name: libc)
-    get_backend("numpy")
+    begin()
     assert sorted(option for option, _ in calls) == [-3, -1]
     assert all(0 < value < 2**31 for _, value in calls)

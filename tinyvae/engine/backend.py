@@ -82,7 +82,7 @@ def get_backend(name):
     not installed or finds no driver, no GPU or no CUDA libraries.
     """
     if name == "numpy":
-        _keep_freed_memory()
+        keep_freed_memory()
         return np
     if name == "cupy":
         return _working_cupy()
@@ -158,7 +158,7 @@ def _first_line(error):
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
-def _keep_freed_memory():
+def keep_freed_memory():
     """Let glibc keep the memory of freed arrays for later arrays.
 
     Every training step makes and frees arrays of the same sizes. To get a new page of memory from

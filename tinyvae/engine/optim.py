@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from tinyvae.engine.backend import array_module, fused
+from tinyvae.engine.backend import array_module, fused, keep_freed_memory
 
 # NumPy updates theta in blocks that fit in the cache (docs/performance.md has the measurement).
 BLOCK = 1 << 18
@@ -22,6 +22,7 @@ class Optimizer:
         _require("lr", lr, 0 < lr < math.inf, "positive and finite")
         if not model.gathered:
             model.to()
+        keep_freed_memory()  # of every step for the next one
         self.model, self.lr, self._theta = model, lr, model.theta
         self.state = {"step": np.zeros((), dtype=np.int64)}
 
