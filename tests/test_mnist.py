@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 
 import numpy as np
 import pooch
@@ -78,7 +79,8 @@ class Mirrors:
                 self.send_response(status)
                 self.send_header("Content-Length", str(announced))
                 self.end_headers()
-                self.wfile.write(body)
+                with suppress(BrokenPipeError):  # a client that waits no longer
+                    self.wfile.write(body)
 
             def log_message(self, *args):
                 pass
