@@ -53,8 +53,9 @@ engine.planar | shapes | Step
 engine.planar | shapes errors | Step.forward Step.backward
 engine.planar | source | Planar
 engine.flows | source | Coupling InverseAutoregressive
-engine.flows | shapes | Coupling.inverse InverseAutoregressive.inverse
-engine.flows | shapes | Flow Flow.forward Flow.backward Flow.inverse
+engine.planar | shapes errors | Step.inverse
+engine.flows | shapes | Flow Flow.forward Flow.backward
+engine.flows | shapes errors | Flow.inverse
 engine.convolution | shapes | positions patches_adjoint product_with_patches
 engine.convolution | source | output_size
 engine.convolution | shapes source | patches
@@ -119,6 +120,7 @@ models.codebook | shapes | Codebook Codebook.nearest Codebook.one_hot Codebook.l
 models.code_prior | | CodePrior.build CodePrior.sample
 models.code_prior | shapes | CodePrior CodePrior.metrics
 models.code_prior | units | CodePrior.terms
+models.code_prior | errors | CodePrior.require_support
 models.classifier | shapes | Classifier Classifier.metrics Classifier.probabilities
 models.classifier | shapes units | Classifier.terms
 models.networks | shapes | ConvNetworks.trunk ConvNetworks.decoder

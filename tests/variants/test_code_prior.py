@@ -115,12 +115,28 @@ def test_on_a_device_recorded_steps_are_the_steps_of_the_host(double):
     assert found[1][1] == pytest.approx(found[0][1], rel=1e-5)
 
 
-@pytest.mark.parametrize("wrong, got", [(-1.0, "-1 to 1"), (3.0, "0 to 3")])
-def test_codes_out_of_range_are_refused(wrong, got):
-    with pytest.raises(ValueError, match=f"expected finite values from 0 to 2, got {got}"):
+@pytest.mark.parametrize(
+    "wrong, got", [(-1.0, "-1 to 1"), (3.0, "0 to 3"), (1.5, "0 to 1.5"), (np.nan, "nan to nan")]
+)
+def test_what_is_no_code_is_refused(wrong, got):
+    said = f"codes must be whole numbers from 0 to 2, held as floats, got {got}"
+    with pytest.raises(ValueError, match=said):
         tiny().loss(np.array([[0.0, 1.0, wrong, 0.0]]))
 
 
-def test_a_fraction_is_no_code():
-    with pytest.raises(ValueError, match="codes must be whole numbers, held as floats"):
-        tiny().loss(np.array([[0.0, 1.0, 1.5, 0.0]]))
+INDICES = np.zeros((5, 2, 2), int)
+
+
+@pytest.mark.parametrize("x", [INDICES, INDICES.reshape(5, 4), np.zeros((5, 3)), [[0.0] * 4]])
+def test_the_sentence_for_a_grid_of_indices_names_the_conversion(x):
+    """The first thing that one tries is prior.loss(model.encode(x))."""
+    with pytest.raises(
+        ValueError, match=r"codes must be \(N, 4\), whole numbers held as floats; of "
+    ):
+        tiny().loss(x)
+    assert tiny().loss(INDICES.reshape(len(INDICES), -1).astype(np.float32)).total > 0
+
+
+def test_the_narrowest_prior():
+    model = CodePrior.build(K, GRID, np.random.default_rng(0), width=1)
+    assert model.sample(3, np.random.default_rng(0)).shape == (3, *GRID)

@@ -101,6 +101,16 @@ def test_two_dead_codes_become_two_different_vectors():
         assert sorted(book.vectors.value[:, 0]) == [-3, 0, 3]
 
 
+def test_codes_are_revived_as_different_vectors_where_many_z_are_equal():
+    """As on black and white images, where all z of an empty ground are one vector."""
+    z = np.repeat([[1.0, 5.0, 2.0, 0.0], [0.0, 0.0, 3.0, 0.0]], [900, 1, 1, 50], axis=1)
+    for seed in range(20):
+        book = Codebook(np.array([[0.0, 0.0], *[[99.0, 99.0]] * 4])).to(np, np.float64)
+        book.revive([z[:, :500], z[:, 500:]], np.random.default_rng(seed))
+        vectors = book.vectors.value.tolist()
+        assert sorted(vectors) == [[0, 0], [1, 0], [2, 3], [5, 0], [99, 99]]  # no z was left
+
+
 def test_nothing_is_revived_where_all_codes_are_used_or_no_vector_is_left():
     book = Codebook(np.array([[0.0], [1.0]])).to(np, np.float64)
     book.revive([np.array([[0.2, 0.9]])], None)  # no random number is drawn

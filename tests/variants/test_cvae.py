@@ -250,3 +250,24 @@ def test_a_call_without_labels_leaves_the_pending_loss_alone():
         model.loss(*inputs[:2])
     model.backward()
     np.testing.assert_array_equal(model.grad, expected)
+
+
+MASKED = np.ma.array([0, 1, 2, 0, 1], mask=[0, 1, 0, 0, 0])
+
+
+@pytest.mark.parametrize(
+    "labels", [[0, 1, 2, 0, 1], (0,) * 5, MASKED], ids=["list", "tuple", "masked"]
+)
+def test_labels_are_an_array_without_gaps(labels):
+    """A masked label would become a class of no rows in silence."""
+    x, eps, _ = batch()
+    for call in (lambda: tiny_cvae().loss(x, eps, labels), lambda: tiny_cvae().embed(x, labels)):
+        with pytest.raises(ValueError, match=rf"needs labels as an array \({len(x)},\), one an ex"):
+            call()
+
+
+def test_labels_as_a_tensor_are_refused_in_a_sentence():
+    torch = pytest.importorskip("torch")
+    x, eps, labels = batch()
+    with pytest.raises(ValueError, match="needs labels as an array .* got Tensor"):
+        tiny_cvae().loss(x, eps, torch.tensor(labels))

@@ -169,6 +169,17 @@ def test_an_option_of_another_model_is_refused():
         make_model(nonsense=1)
 
 
+@pytest.mark.parametrize(
+    "model, name",
+    [("iwae", "k"), ("cvae", "classes"), ("vqvae", "codes"), ("flow", "flow_steps")],
+)
+def test_an_option_that_is_one_number_takes_no_list(model, name):
+    """The first of its numbers would be used in silence."""
+    for wrong in ([5, 50], (2, 9), [5]):
+        with pytest.raises(UserError, match=rf"--{name.replace('_', '-')} must be a whole number"):
+            make_model(model, **{name: wrong})
+
+
 def test_values_of_options_are_checked():
     for name, (option, models) in all_options().items():
         wrong = ["nonsense", None, True, -1] if option.least >= 0 else ["nonsense", None, True]

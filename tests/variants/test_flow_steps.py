@@ -117,7 +117,10 @@ def test_the_inverse_undoes_forward(kind, latent_dim, features, n, seed):
 
 
 def test_planar_has_no_inverse_in_closed_form():
-    assert Planar.inverse is None
+    flow = Flow("planar", 2, 3, 4, rng=np.random.default_rng(0))
+    assert not Planar.has_inverse
+    with pytest.raises(ValueError, match="Planar: this step has no inverse in closed form"):
+        flow.inverse(np.zeros((3, 1, 2)), np.zeros((4, 2)))
 
 
 def test_planar_is_the_formula_of_the_paper():
@@ -305,7 +308,7 @@ def test_wrong_calls_are_told_in_a_sentence(kind):
             f"{name}: expected z (4, M) and h (features, M), got {wrong[0].shape} and "
             f"{wrong[1].shape}"
         )
-    if step.inverse:  # the inverse uses the network, so what forward kept is gone
+    if step.has_inverse:  # the inverse uses the network, so what forward kept is gone
         step.forward(z, h)
         step.inverse(z, h)
         with pytest.raises(RuntimeError, match="call forward first"):

@@ -1,6 +1,8 @@
 """The VQ-VAE against loops, PyTorch, finite differences, and an example with a known gradient."""
 
+import copy
 import math
+import re
 
 import numpy as np
 import pytest
@@ -264,3 +266,27 @@ def test_what_a_vqvae_has_not():
     assert model.sample_means is None and model.log_weights is None
     x = to_float(DATA.x_test[:2])
     assert model.reconstruct(x).shape == x.shape
+
+
+@pytest.mark.parametrize(
+    "wrong, said", [(7, "from 0 to 6, got 0 to 7"), (0.5, "integers, got float")]
+)
+def test_indices_that_are_none_are_refused(wrong, said):
+    index = np.zeros((1, *GRID), type(wrong))
+    index[0, 0, 0] = wrong
+    with pytest.raises(ValueError, match=f"indices must be {said}"):
+        tiny().decode(index)
+
+
+def test_an_encoder_of_another_size_is_refused():
+    """Built by hand: too few channels, and a grid that is turned over."""
+    for layers, grid, got in ((4, GRID, "(64, 3, 3)"), (5, (3, 4), "(3, 3, 3)")):
+        parts = copy.deepcopy(tiny())
+        encoder, book = Sequential(*parts.encoder.layers[:layers]), parts.codebook
+        encoder, book, decoder = map(copy.deepcopy, (encoder, book, parts.decoder))
+        model = VQVAE(encoder, book, decoder, Gaussian(), grid).to(np, np.float64)
+        for call in (model.loss, model.encode, model.reconstruct):
+            with pytest.raises(
+                ValueError, match=re.escape(f"= (3, {grid[0]}, {grid[1]}), got {got}")
+            ):
+                call(batch())

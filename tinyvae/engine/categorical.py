@@ -8,16 +8,17 @@ import numpy as np
 from tinyvae.engine.backend import array_module
 
 
-def one_hot(labels, classes, dtype=np.float32):
+def one_hot(labels, classes, dtype=np.float32, what="labels"):
     """Labels (...) -> (K, ...): 1 in the row of the label, 0 in the other K - 1 rows.
 
-    Raises ValueError for labels that are no integers and, on the host, for labels out of range.
+    what: their name in errors. Raises ValueError for labels that are no integers and, on the host,
+    for labels out of range.
     """
     if labels.dtype.kind not in "iub":
-        raise ValueError(f"labels must be integers, got {labels.dtype}; use labels.astype(int)")
+        raise ValueError(f"{what} must be integers, got {labels.dtype}; use {what}.astype(int)")
     if isinstance(labels, np.ndarray) and not ((0 <= labels) & (labels < classes)).all():
         raise ValueError(
-            f"labels must be from 0 to {classes - 1}, got {labels.min()} to {labels.max()}"
+            f"{what} must be from 0 to {classes - 1}, got {labels.min()} to {labels.max()}"
         )
     rows = array_module(labels).arange(classes).reshape(-1, *[1] * labels.ndim)
     return (rows == labels).astype(dtype)

@@ -44,7 +44,7 @@ class Affine(Step):
 class Coupling(Affine):
     """The first L // 2 dimensions stay, and with h they say how the others are changed.
 
-    Dinh, Sohl-Dickstein and Bengio 2017 (RealNVP), eq. 7 and 8. For L = 1 no dimension stays, and m
+    Dinh, Sohl-Dickstein and Bengio 2017 (RealNVP), eq. 4 and 5. For L = 1 no dimension stays, and m
     and r depend on h alone.
     """
 
@@ -56,7 +56,6 @@ class Coupling(Affine):
         self.network = Network(from_z, Linear(features, width, rng=rng), out)
 
     def inverse(self, z, h):
-        """z' (L, M) and h (features, M) -> the z (L, M) that forward turns into z'."""
         self._require(z, h)
         self._saved, xp = None, array_module(z)  # the network forgets what forward kept
         kept, moved = z[: self.kept], z[self.kept :]
@@ -81,7 +80,6 @@ class InverseAutoregressive(Affine):
         self.network = Network(from_z, Linear(features, width, rng=rng), out)
 
     def inverse(self, z, h):
-        """z' (L, M) and h (features, M) -> the z (L, M) that forward turns into z'."""
         self._require(z, h)
         self._saved, xp = None, array_module(z)
         found = xp.zeros_like(z)
@@ -118,8 +116,8 @@ STEPS = {"planar": Planar, "coupling": Coupling, "iaf": InverseAutoregressive}
 class Flow(Module):
     """A number of steps of one kind, one after the other, on z (L, S, N): S codes an example.
 
-    h is (features, N), log_det (S, N). Every second ordered step sees the dimensions in reverse
-    order, so that no dimension stays what it was.
+    h is (features, N), log_det (S, N). If the steps are `ordered`, steps 1, 3, 5, ... see the
+    dimensions in reverse order. So two coupling steps change every dimension.
     """
 
     def __init__(self, kind, number, latent_dim, features, *, rng):
@@ -150,7 +148,10 @@ class Flow(Module):
         return dz.reshape(shape), dh
 
     def inverse(self, z, h):
-        """z' (L, S, N) and h (features, N) -> the z (L, S, N) that forward turns into z'."""
+        """z' (L, S, N) and h (features, N) -> the z (L, S, N) that forward turns into z'.
+
+        Raises ValueError if a step has no inverse.
+        """
         shape, (z, h) = z.shape, _folded(z, h)
         for i, step in reversed([*enumerate(self.steps)]):
             z = self._turned(step.inverse(self._turned(z, i), h), i)

@@ -94,8 +94,8 @@ def log_density_grad(x, mu, logvar):
 def precision_weighted(mu_a, logvar_a, mu_b, logvar_b):
     """(mu, logvar) of the Gaussian that is proportional to N(mu_a, sigma_a^2) N(mu_b, sigma_b^2).
 
-    The precisions 1 / sigma^2 add up, and each mean counts by the share of its precision.
-    Soenderby et al. 2016, section 2. No variance is too small or too large.
+    The precisions 1 / sigma^2 add up, and each mean is weighted by its share of the total
+    precision. Soenderby et al. 2016, section 2. No variance is too small or too large.
     """
     a, b = sigmoid(logvar_b - logvar_a), sigmoid(logvar_a - logvar_b)  # the shares, a + b = 1
     return a * mu_a + b * mu_b, -array_module(logvar_a).logaddexp(-logvar_a, -logvar_b)

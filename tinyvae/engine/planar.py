@@ -19,10 +19,10 @@ TINY = 1e-12  # added to |w|^2, so that w = 0 divides nothing by zero
 class Step(Module):
     """z', log_det = step.forward(z, h), then once dz, dh = step.backward(dz', dlog_det).
 
-    log_det and dlog_det are (M,). A step with an inverse has z = step.inverse(z', h).
+    log_det and dlog_det are (M,).
     """
 
-    inverse = None  # no closed form
+    has_inverse = True  # in closed form
     ordered = True  # whether the dimensions of z play different parts
     _saved = None
 
@@ -39,6 +39,13 @@ class Step(Module):
         Raises RuntimeError unless forward was called before, once for every backward.
         """
         raise NotImplementedError
+
+    def inverse(self, z, h):
+        """z' (L, M) and h (features, M) -> the z (L, M) that forward turns into z'.
+
+        Raises ValueError for other shapes, and if the step has no inverse in closed form.
+        """
+        raise ValueError(f"{type(self).__name__}: this step has no inverse in closed form")
 
     def _require(self, z, h):
         if z.ndim != 2 or h.ndim != 2 or z.shape[1] != h.shape[1] or len(z) != self.latent_dim:
@@ -65,12 +72,12 @@ class Planar(Step):
     u = 0 give v = 0. The inverse has no closed form.
 
     log_det = log(1 + (1 - t^2) w'v) with t = tanh(w'z + b). It is computed as the logarithm of
-    t^2 + (1 - t^2) (1 + w'v), whose summands are not negative. In float32 the first form is log(0)
-    or the logarithm of a negative number where w'v is rounded to -1 and t is near 0, the second
-    form only where w'u < -87 too.
+    t^2 + (1 - t^2) (1 + w'v), whose summands are not negative. In float32 the first form fails
+    where w'v is rounded to -1 and t is near 0: from w'u = -13 on. There the second form fails only
+    below w'u = -104, and its gradient below -87.
     """
 
-    ordered = False
+    has_inverse, ordered = False, False
 
     def __init__(self, latent_dim, features, *, rng):
         self.latent_dim = latent_dim

@@ -56,7 +56,7 @@ class Posterior(NamedTuple):
 
     @property
     def has_density(self):
-        return self.flow is None or all(step.inverse for step in self.flow.steps)
+        return self.flow is None or all(step.has_inverse for step in self.flow.steps)
 
 
 def posterior_of(model, x):

@@ -37,26 +37,41 @@ class CodePrior(Model):
     def build(cls, codes, grid, rng, width=64, layers=2):
         """A vector for each code, a convolution with mask A, `layers` with mask B, then logits.
 
-        The first sees the two rows above in their full width, each other one a row more.
+        The convolution with mask A sees the two rows above in full. Each one with mask B adds a
+        row.
         """
-        seen = []
+        first, hidden = max(1, width // 4), []
         for _ in range(layers):
-            seen += [MaskedConv2d(width, width, 3, own=True, rng=rng), ReLU(inplace=True)]
+            hidden += [MaskedConv2d(width, width, 3, own=True, rng=rng), ReLU(inplace=True)]
         network = Sequential(
-            Conv2d(codes, width // 4, 1, rng=rng, needs_input_grad=False),
-            MaskedConv2d(width // 4, width, (5, 2 * grid[1] - 1), own=False, rng=rng),
+            Conv2d(codes, first, 1, rng=rng, needs_input_grad=False),
+            MaskedConv2d(first, width, (5, 2 * grid[1] - 1), own=False, rng=rng),
             ReLU(inplace=True),
-            *seen,
+            *hidden,
             Conv2d(width, codes, 1, rng=rng),
         )
         return cls(network, codes, grid)
 
+    def require_support(self, x):
+        """Raise ValueError unless x holds whole numbers from 0 to K - 1.
+
+        On a GPU nothing is checked, because reading x would make the device wait.
+        """
+        if isinstance(x, np.ndarray) and not np.isin(x, np.arange(self.codes)).all():
+            raise ValueError(
+                f"codes must be whole numbers from 0 to {self.codes - 1}, held as floats, got "
+                f"{x.min():g} to {x.max():g}"
+            )
+
     def _logits(self, x):
         """x (N, h w) -> logits (K, h, w, N), and the codes as integers (h, w, N)."""
+        if getattr(x, "shape", None) != (len(x), *self.shape) or x.dtype.kind != "f":
+            raise ValueError(
+                f"codes must be (N, {self.shape[0]}), whole numbers held as floats; of indices "
+                "(N, h, w) they are index.reshape(len(index), -1).astype(np.float32)"
+            )
         x = self._to_engine(x)  # (h w, N)
         codes = x.astype(np.int64).reshape(*self.grid, -1)
-        if isinstance(x, np.ndarray) and (codes.ravel() != x.ravel()).any():
-            raise ValueError("codes must be whole numbers, held as floats")
         self._discard_saved()
         return self.network.forward(one_hot(codes, self.codes, x.dtype)), codes
 

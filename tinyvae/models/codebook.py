@@ -51,7 +51,8 @@ class Codebook(Module):
 
     def one_hot(self, index):
         """Indices (...) from 0 to K - 1 -> a choice (K, ...)."""
-        return one_hot(index, len(self.vectors.value), self.vectors.value.dtype)
+        vectors = self.vectors.value
+        return one_hot(index, len(vectors), vectors.dtype, "indices")
 
     def lookup(self, choice):
         """A choice (K, ...) -> the chosen vectors, (L, ...)."""
@@ -84,7 +85,8 @@ class Codebook(Module):
         """A code that is nearest to no z of the batches (L, ...) becomes one of these z.
 
         It is drawn with a probability proportional to its squared distance to the codebook, as in
-        k-means++ (Arthur and Vassilvitskii 2007): most z may be alike, those of an empty ground.
+        k-means++ (Arthur and Vassilvitskii 2007): most z may be alike, those of an empty ground. No
+        two codes become equal. The distances are those before the first draw.
         """
         used, seen, far = 0, [], []
         for z in map(as_matrix, batches):
@@ -92,7 +94,8 @@ class Codebook(Module):
             used = used + to_host(self.one_hot(distances.argmin(axis=0)).sum(axis=1))
             seen.append(to_host(z).T)
             far.append(to_host(distances.min(axis=0) + (z * z).sum(axis=0)))
-        seen, far = np.concatenate(seen), np.concatenate(far).clip(0).astype(np.float64)
+        seen, which = np.unique(np.concatenate(seen), axis=0, return_inverse=True)  # no z twice
+        far = np.bincount(which.ravel(), np.concatenate(far).clip(0).astype(np.float64))
         dead = np.flatnonzero(used == 0)[: np.count_nonzero(far)]
         if len(dead):
             drawn = rng.choice(len(seen), len(dead), replace=False, p=far / far.sum())

@@ -3,9 +3,12 @@
 The encoder gives q(z|x, y), the decoder gives p(x|z, y), and the prior p(z) = N(0, I) is the same
 for all classes. So z has no need to say the class; it says the rest, the style. The loss is the
 negative of a bound on log p(x|y): Sohn, Lee and Yan 2015, eq. 4, where the known input is called x
-and the output y. With this prior: Kingma, Rezende, Mohamed and Welling 2014, eq. 6.
+and the output y. With this prior, and log p(y) added: Kingma, Rezende, Mohamed and Welling 2014,
+eq. 6.
 docs/variants/cvae.md derives it.
 """
+
+import numpy as np
 
 from tinyvae.engine.backend import array_module
 from tinyvae.engine.categorical import one_hot
@@ -71,7 +74,7 @@ def with_classes(rows, labels, classes):
 class CVAE(VAE):
     """encoder: a ConditionalEncoder; decoder: a ConditionalDecoder; a likelihood.
 
-    All methods take the labels (N,) of the examples or codes as their last argument. Terms,
+    The methods take the labels (N,) of the examples or codes as their last argument. Terms,
     gradient and weights are the VAE's, which hands the labels on to encoder and decoder.
     """
 
@@ -102,7 +105,9 @@ class CVAE(VAE):
 
     def _require_labels(self, labels, n):
         """Refuse labels that are missing, or not one for each of n examples or codes."""
-        shape = getattr(labels, "shape", None)
+        shape = None
+        if hasattr(getattr(labels, "dtype", None), "kind") and not np.ma.is_masked(labels):
+            shape = labels.shape
         if shape != (n,):
             got = "none" if labels is None else shape or type(labels).__name__
             raise ValueError(

@@ -37,7 +37,7 @@ class FlowVAE(VAE):
 
     options = {
         "flow": Option("coupling", "the kind of the flow's steps", choices=(*STEPS,)),
-        "flow_steps": Option(4, "how many steps the flow has; without steps it is a VAE", least=0),
+        "flow_steps": Option(4, "steps of the flow; with 0 the model is a VAE", least=0),
     }
 
     def __init__(self, encoder, decoder, likelihood, flow):

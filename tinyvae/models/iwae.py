@@ -2,8 +2,8 @@
 
 For each example K codes z_k are drawn from q(z|x). With the weights w_k = p(x, z_k) / q(z_k|x) the
 bound is the expectation of B = log(mean of the w_k): Burda, Grosse and Salakhutdinov 2016, eq. 8.
-For K = 1 it is the ELBO, it rises with K, and it tends to log p(x). docs/variants/iwae.md derives
-the bound and the estimators of its gradient.
+For K = 1 it is the ELBO, it does not fall as K rises, and it tends to log p(x).
+docs/variants/iwae.md derives the bound and the estimators of its gradient.
 """
 
 import math
@@ -38,7 +38,8 @@ class IWAE(VAE):
         "k": Option(5, "samples of z in the importance-weighted bound"),
         "estimator": Option(
             "standard",
-            "of the encoder's gradient: standard, sticking the landing, or doubly reparameterized",
+            "how the encoder's gradient is estimated: standard, stl (sticking the landing), or "
+            "dreg (doubly reparameterized)",
             choices=tuple(ESTIMATORS),
         ),
     }
@@ -63,7 +64,10 @@ class IWAE(VAE):
         return forward, self._log_w(*forward)
 
     def terms(self, x, eps):
-        """bound: the mean of -B over the batch and the S estimates, for x (N, ...)."""
+        """bound: the mean of -B over the batch and the S estimates, for x (N, ...).
+
+        With k = 1 and the standard estimator it is the VAE's loss, whose KL has a closed form.
+        """
         if self._is_vae:
             terms = super().terms(x, eps)
             return {"bound": terms["reconstruction"] + terms["kl"].sum()}
@@ -100,8 +104,8 @@ def backward_to_q(vae, forward, dbound, v, path, score):
     """(dmu, dlogvar), both (L, N); sets the gradients of decoder and likelihood.
 
     dbound: dLoss/dB, a number. M samples of z for each example have the normalised weights v and
-    the factors path and score, each (M, N) or one number. The path is how log w depends on mu and
-    logvar through z, the score how log q(z|x) depends on them at a fixed z:
+    the factors path and score, each (M, N) or one number. The path is the derivative of log w by mu
+    and logvar through z. The score is the derivative of log q(z|x) by them at a fixed z:
 
         dmu = sum over the samples of dbound (v path dlog w/dz dz/dmu + score dlog q/dmu)
 

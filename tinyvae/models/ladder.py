@@ -20,7 +20,7 @@ class Ladder(Module):
     """q(z_T|x) ... q(z_1|z_2, x): what x says of z_i, times p(z_i | z_{i+1}).
 
     layers: GaussianEncoders. The first trunk takes x; each other trunk takes the features d_{i-1}
-    of the trunk below. The top layer has nothing to multiply with. The methods are BottomUp's.
+    of the trunk below. The top layer has no p above it. It has the same methods as BottomUp.
     """
 
     def __init__(self, layers):

@@ -10,10 +10,10 @@ MOST = 2**29  # of a width: NumPy can express the size of a matrix of two such w
 
 @dataclass(frozen=True)
 class Option:
-    """The default, whose type is the type of the values; what they mean; what they may be.
+    """What an option is: its default, what it means (help), and which values it takes.
 
-    A value is a word of `choices`; or a number, whole if the default is, of at least `least`; or
-    such whole numbers in a tuple.
+    The values have the type of the default. A value is a word of `choices`; or a number, whole if
+    the default is, of at least `least`; or such whole numbers in a tuple.
     """
 
     default: str | int | float | tuple
@@ -36,8 +36,9 @@ class Option:
                     f"{shown(value)}"
                 )
             return float(value)
-        numbers = counts(name, value, self.least)
-        return numbers if isinstance(self.default, tuple) else numbers[0]
+        several = isinstance(self.default, tuple)
+        numbers = counts(name, value if several else (value,), self.least)
+        return numbers if several else numbers[0]
 
 
 def counts(name, values, least=1):

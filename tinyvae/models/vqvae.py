@@ -69,7 +69,10 @@ class VQVAE(Model):
 
     def _encode(self, x):
         self._discard_saved()
-        return self.encoder.forward(x)
+        z, expected = self.encoder.forward(x), (self.codebook.vectors.value.shape[1], *self.grid)
+        if z.shape[:-1] != expected:
+            raise ValueError(f"the encoder must give (L, h, w) = {expected}, got {z.shape[:-1]}")
+        return z
 
     def terms(self, x):
         """The terms of van den Oord et al. 2017, eq. 3, for x (N, ...); sg is the stop-gradient.
