@@ -10,8 +10,9 @@ from linear_toy import gaussian_kl
 from tinyvae import HVAE, Gaussian, Linear, Sequential
 from tinyvae.engine.layers import Flatten
 from tinyvae.laboratory.linear_gaussian import LinearGaussian, exact_noise
-from tinyvae.models.bottom_up import BottomUp, GaussianLayer
+from tinyvae.models.bottom_up import BottomUp
 from tinyvae.models.ladder import Ladder
+from tinyvae.models.latent_layer import GaussianLayer
 from tinyvae.models.vae import GaussianEncoder
 from tinyvae.training.evaluation import importance_weighted_bound
 

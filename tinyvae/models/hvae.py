@@ -12,8 +12,9 @@ import numpy as np
 from tinyvae.engine.backend import array_module, to_host
 from tinyvae.engine.gaussian import log_density, reparameterize
 from tinyvae.models.base import EncoderDecoder
-from tinyvae.models.bottom_up import BottomUp, GaussianLayer, log_q
+from tinyvae.models.bottom_up import BottomUp
 from tinyvae.models.ladder import Ladder
+from tinyvae.models.latent_layer import GaussianLayer, log_q
 from tinyvae.models.layout import as_vectors, batch_first, batch_last
 from tinyvae.models.options import Option
 

@@ -12,7 +12,7 @@ from tinyvae.engine.gaussian import (
     reparameterize_backward,
 )
 from tinyvae.engine.module import Module
-from tinyvae.models.bottom_up import Inferred, one_hidden_layer, standard
+from tinyvae.models.latent_layer import Inferred, one_hidden_layer, standard
 from tinyvae.models.vae import GaussianEncoder
 
 
