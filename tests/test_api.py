@@ -23,15 +23,15 @@ DIRECTIVE = r"^\.\. auto(\w+):: tinyvae\.(\S+)(\n   :members:)?$"
 # without a docstring has that of the method it overrides, and no row here.
 NEEDS = """
 engine.layers | | Sequential
+engine.layers | errors | require_counts
 engine.layers | shapes | Reshape Flatten as_matrix sum_columns
 engine.layers | shapes errors | Linear
 engine.layers | shapes errors source | Conv2d ConvTranspose2d
-engine.masked | shapes source | MaskedLinear
-engine.masked | shapes errors source | MaskedConv2d
+engine.masked | shapes errors source | MaskedLinear MaskedConv2d
 engine.activations | shapes | ReLU Sigmoid Tanh sigmoid
 engine.module | | Layer Module Module.gathered Module.named_children Module.named_modules
 engine.module | | Module.named_parameters Module.replica Module.state_dict
-engine.module | shapes | Parameter
+engine.module | shapes errors | Parameter
 engine.module | shapes errors | Layer.forward Layer.backward Parameter.value Parameter.grad
 engine.module | shapes errors | Module.theta Module.grad Module.load_state_dict
 engine.module | errors | Module.to Module.require_parameters_in
@@ -54,8 +54,8 @@ engine.planar | shapes errors | Step.forward Step.backward
 engine.planar | source | Planar
 engine.flows | source | Coupling InverseAutoregressive
 engine.planar | shapes errors | Step.inverse
-engine.flows | shapes | Flow Flow.forward Flow.backward
-engine.flows | shapes errors | Flow.inverse
+engine.flows | shapes | Flow.forward Flow.backward
+engine.flows | shapes errors | Flow Flow.inverse
 engine.convolution | shapes | positions patches_adjoint product_with_patches
 engine.convolution | source | output_size
 engine.convolution | shapes source | patches
@@ -66,7 +66,7 @@ engine.schedules | shapes units source | free_bits
 engine.optim | | Optimizer.scalars
 engine.optim | errors | Optimizer Optimizer.step
 engine.optim | source | SGD Adam
-engine.optim | shapes source | clip_grad_norm
+engine.optim | shapes errors source | clip_grad_norm
 engine.backend | | array_module matmul to_host
 engine.backend | shapes | fused
 engine.backend | errors | get_backend
@@ -140,7 +140,7 @@ data.batches | errors | minibatches
 data.batches | shapes errors | to_float
 data.batches | shapes errors source | binarize
 data.batches | shapes units errors | entropy_floor
-training.trainer | | Trainer.about Trainer.finished Trainer.save
+training.trainer | | Trainer.about Trainer.finished Trainer.own_schedule Trainer.save
 training.trainer | errors | Trainer Trainer.fit Trainer.restore train
 training.config | errors | Config Config.require_fits
 training.state | errors | load_model

@@ -96,7 +96,7 @@ def test_a_working_cupy_is_returned_and_recognised(monkeypatch):
 @pytest.mark.parametrize(
     "cupy, cause, remedy",
     [
-        (None, "CuPy cannot be imported", 'pip install ".[cuda12]"'),
+        (None, "CuPy is not installed", 'pip install ".[cuda12]"'),
         (fake_cupy(CUDARuntimeError(35)), "no NVIDIA driver, or one too old", "update the driver"),
         (fake_cupy(CUDARuntimeError(100)), "finds no GPU", "CUDA_VISIBLE_DEVICES"),
         (fake_cupy(devices=0), "finds no GPU", "CUDA_VISIBLE_DEVICES"),

@@ -192,3 +192,8 @@ def test_bound_is_deterministic():
     one = importance_weighted_bound(model, images, 4, seed=1)
     np.testing.assert_array_equal(one, importance_weighted_bound(model, images, 4, seed=1))
     assert (one != importance_weighted_bound(model, images, 4, seed=2)).any()
+
+
+def test_a_model_without_weights_has_no_bound():
+    with pytest.raises(ValueError, match="Autoencoder gives no weights: it has no bound on log p"):
+        importance_weighted_bound(make_model("ae", "mlp"), np.zeros((2, 1, 28, 28), np.uint8), 2)

@@ -225,6 +225,8 @@ def test_csv_keeps_every_number(tmp_path_factory, rows, header):
             "1,2,#N/A\n3,4,5\n",
             "found '#N/A' in row 1 of column 3; .*; if the first row is a header,",
         ),
+        ("a,b\n1_2,3\n4,5\n", "found '1_2' in row 2 of column 'a'; leave out"),
+        ("0,1,2\n5,6,7\n", "found the numbers of the columns, 0 to 2, in row 1; remove the row"),
         ("1.5 kg,2\n3,4\n", "found '1.5 kg' in row 1 of column 1; leave out"),
         ("1,2\n3%,4\n", "found '3%' in row 2 of column 1; .* by numbers$"),
         ("label,Label\n1,2\n", "expected one column of labels, found 2 named 'label'; rename"),
@@ -318,3 +320,9 @@ def test_a_header_may_name_columns_by_numbers_beside_the_labels(tmp_path):
 def test_a_line_of_spaces_is_an_empty_line(tmp_path):
     x, _, _ = files.read_csv(csv(tmp_path, "a,b\n1,2\n  \n3,4\n \n"))
     assert x.tolist() == [[1, 2], [3, 4]]
+
+
+@pytest.mark.parametrize("mark", ["# ", "#"])
+def test_a_header_as_numpy_writes_it(tmp_path, mark):
+    x, labels, names = files.read_csv(csv(tmp_path, f"{mark}label,a\n1,5\n0,7\n"))
+    assert names == ["a"] and labels.tolist() == [1, 0] and x.tolist() == [[5], [7]]

@@ -145,6 +145,4 @@ def test_a_layer_that_computes_otherwise_on_the_device_is_seen(on_the_double, mo
 def test_without_a_gpu_it_says_so(capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "cupy", None)
     assert gpu_report.main([]) == 2
-    assert capsys.readouterr().err.startswith(
-        "gpu_report.py: backend cupy: CuPy cannot be imported"
-    )
+    assert capsys.readouterr().err.startswith("gpu_report.py: backend cupy: CuPy is not installed")

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinyvae import SGD, Adam, Conv2d, MaskedConv2d, to_host
+from tinyvae import SGD, Adam, Conv2d, MaskedConv2d, MaskedLinear, to_host
 from tinyvae.engine.differences import check_layer
 
 RNG = np.random.default_rng(0)
@@ -94,3 +94,15 @@ def test_what_is_refused():
         MaskedConv2d(2, 3, (3, 4), True, rng=np.random.default_rng(0))
     with pytest.raises(ValueError, match="expected input .* with in_channels = 2"):
         make(True).forward(np.ones((3, 4, 5, 2)))
+
+
+@pytest.mark.parametrize("size", [-3, 0, 2.5])
+def test_a_mask_of_another_size_is_refused(size):
+    """Remainders by a negative size would let an output see later inputs."""
+    with pytest.raises(ValueError, match="size must be an integer of at least 1, got"):
+        MaskedLinear(3, 3, size, strict=True, rng=np.random.default_rng(0))
+
+
+def test_own_is_yes_or_no():
+    rng = np.random.default_rng(0)
+    assert MaskedConv2d(1, 1, 3, 5, rng=rng).seen == MaskedConv2d(1, 1, 3, True, rng=rng).seen == 5

@@ -91,3 +91,10 @@ def test_what_is_measured_is_not_measured_again(tmp_path, monkeypatch):
     assert one_layer.measured("vae", 1, DATA, np, tmp_path, **settings) == numbers
     with pytest.raises(UserError, match="holds a model of other data; use another --out"):
         one_layer.measured("vae", 1, toy_data(49, 30), np, tmp_path, **settings)
+
+
+@pytest.mark.parametrize("content", ['{"model": "vae"', "[1]", "{}"])
+def test_damaged_numbers_of_an_earlier_call_are_told(tmp_path, content):
+    (tmp_path / "measured.json").write_text(content)
+    with pytest.raises(UserError, match="measured.json is damaged .*; remove it, or use another"):
+        one_layer.measured("vae", 1, toy_data(20, 10), np, tmp_path, epochs=1, seed=0)

@@ -297,3 +297,19 @@ def test_a_signature_that_cannot_be_read(relu):
     source = "\nclass F:\n    __signature__ = property(lambda self: 1 / 0)\n"
     source += "    def __call__(self, x):\n        return np.maximum(x, 0)\n\nrelu_forward = F()\n"
     assert relu("import numpy as np\n" + source + RIGHT_BACKWARD)[0].kind == RIGHT
+
+
+@pytest.mark.parametrize("stream", ["None", "io.StringIO()"])
+def test_the_output_stays_what_it_is(relu, stream, capsys):
+    """Or all later verdicts would be silent, with the exit code of success."""
+    source = FORWARD.replace("import numpy", f"import io, sys\nsys.stdout = {stream}\nimport numpy")
+    assert relu(source + "return np.maximum(x, 0)\n" + RIGHT_BACKWARD)[0].kind == RIGHT
+    print("still here")
+    assert "still here" in capsys.readouterr().out
+
+
+def test_numpys_random_numbers_stay_too(relu):
+    right = np.random.Generator
+    verdicts = relu(f"import numpy as np\nnp.random.Generator = None\n{RIGHT_BACKWARD}")
+    assert np.random.Generator is right
+    assert "replaces numpy.random.Generator; leave NumPy" in verdicts[0].sentences[0]

@@ -17,6 +17,7 @@ from tinyvae.errors import UserError
 from tinyvae.live_page import page
 from tinyvae.live_page.model import describe_layer, describe_model, pack
 from tinyvae.models import registry
+from tinyvae.training.checkpoint import load_checkpoint
 from tinyvae.training.config import Config
 from tinyvae.training.evaluation import evaluate
 from tinyvae.training.program import print_live_page
@@ -91,8 +92,9 @@ def test_the_page_needs_no_other_file(tmp_path):
 
 def test_a_name_cannot_end_the_script(tmp_path):
     folder, _ = saved(tmp_path)
-    held = page.describe_run(folder) | {"name": "</script><b>"}
-    assert data_of(page.live_page(held))["name"] == "</script><b>"
+    for name in ("</script><b>", "<!--<script>.npz"):
+        html = page.live_page(page.describe_run(folder) | {"name": name})
+        assert data_of(html)["name"] == name and name not in html
 
 
 def test_another_place_for_the_page_and_the_data(tmp_path, capsys):
@@ -197,3 +199,22 @@ def test_layers_and_weights_that_the_page_cannot_hold():
         describe_layer(Mine(2, 3, rng=rng), np.float16)
     with pytest.raises(UserError, match="70000 is too large for float16"):
         pack(np.array([1.0, -7e4], np.float32), np.float16)
+
+
+def test_a_kl_that_is_not_finite_makes_no_page(tmp_path):
+    """JSON has no infinity, so the page would show nothing."""
+    folder, data = saved(tmp_path)
+    run = Trainer(load_model(folder), data, Config(epochs=9, batch_size=20), folder)
+    run.restore(*load_checkpoint(folder / "checkpoint.npz"))
+    run.model.encoder.logvar.bias.value = np.full(3, 6e4)
+    run.save()
+    with pytest.raises(UserError, match="the KL of the test examples is not finite"):
+        page.write_live_page(folder)
+
+
+def test_a_new_run_in_the_folder_takes_the_page_of_the_old_one_away(tmp_path):
+    folder, data = saved(tmp_path)
+    page.write_live_page(folder)
+    train(load_model(folder), data, epochs=1, batch_size=20, folder=folder)
+    assert not (folder / "live_page.html").exists()
+    assert (folder / "earlier-1" / "live_page.html").exists()

@@ -116,7 +116,9 @@ def test_cupy_that_is_not_installed(capsys, monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "cupy", None)
     for command in ("--backend cupy", "--backend cupy --resume nowhere"):
         sentence = one_sentence(capsys, command.split())
-        assert "CuPy cannot be imported" in sentence and "--backend numpy" in sentence
+        assert (
+            "CuPy is not installed; install it with" in sentence and "--backend numpy" in sentence
+        )
     assert list(tmp_path.iterdir()) == []
 
 

@@ -97,7 +97,9 @@ def test_the_runs_of_a_sweep_have_folders_of_their_own(run, tmp_path):
     for change in ("", "--beta 4", "--seed 2", "--lr 0.01", "--binarize none --train-size 30"):
         assert run(f"--epochs 1 {change}") == 0
     common = "table.npy-vae-mlp-z2-6"
-    ends = ("", "-beta4", "-lr0.01", "-seed2")
+    for seed in (12345678, 12345679):
+        assert run(f"--epochs 1 --seed {seed}") == 0
+    ends = ("", "-beta4", "-lr0.01", "-seed2", "-seed12345678", "-seed12345679")
     expected = {f"{common}-n30-batch-size16", *(f"{common}-batch-size16{end}" for end in ends)}
     assert {path.name for path in (tmp_path / "runs").iterdir()} == expected
     assert not list((tmp_path / "runs").rglob("earlier-*"))

@@ -321,3 +321,12 @@ def test_a_copy_is_a_flow_of_its_own():
     other.theta *= 2
     assert relative_error(flow.forward(z, h)[0], other.forward(z, h)[0]) > 0.01
     assert {type(step) for step in other.steps} == {InverseAutoregressive} != {Coupling}
+
+
+@pytest.mark.parametrize(
+    "kind, latent_dim, said",
+    [("x", 2, "kind must be one of planar, "), ("planar", 0, "latent_dim must")],
+)
+def test_a_flow_of_another_kind_or_size_is_refused(kind, latent_dim, said):
+    with pytest.raises(ValueError, match=said):
+        Flow(kind, 1, latent_dim, 3, rng=np.random.default_rng(0))

@@ -128,6 +128,9 @@ def read_csv(path):
 def _read_rows(path, rows):
     first = next(rows, (1, None))
     names = first[1]
+    if names and names[0].startswith("#"):  # as np.savetxt marks a header
+        names = [names[0].lstrip("#"), *names[1:]]
+        first = (first[0], names)
     if names is None:
         raise UserError(f"{path}: expected rows of numbers, found an empty file; save it again")
     if len(names) == 1 and (other := [mark for mark in ";\t" if mark in names[0]]):
@@ -147,6 +150,12 @@ def _read_rows(path, rows):
                 "without index=False)"
             )
     columns = len(names)
+    if not words and columns > 2 and [*map(float, names)] == [*range(columns)]:
+        raise UserError(
+            f"{path}: expected a row of data or of names, found the numbers of the columns, "
+            f"{names[0]} to {names[-1]}, in row {first[0]}; remove the row (pandas writes it "
+            "without header=False), or name the columns by words"
+        )
     values, numbers, refused = array("d"), [], {}
     for number, row in rows if header else chain([first], rows):
         if len(row) != columns:
@@ -155,6 +164,8 @@ def _read_rows(path, rows):
                 f"{len(row)} in row {number}; complete the row or remove it"
             )
         try:
+            if "_" in "".join(row):  # which Python takes for a mark between digits
+                raise ValueError
             values.extend(map(float, row))
             numbers.append(number)
         except ValueError:
@@ -223,4 +234,4 @@ def _is_number(value):
         float(value)
     except ValueError:
         return False
-    return True
+    return "_" not in value

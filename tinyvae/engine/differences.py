@@ -40,6 +40,7 @@ def check_layer(layer, x, rng):
     gradient can pass. x: float64, on the host. The layer is copied, and stays as it is.
     """
     layer = copy.deepcopy(layer).to(np, np.float64)
+    layer.grad[...] = 1  # a backward sets it; one that adds to it must not pass
     dy = rng.standard_normal(layer.forward(x.copy()).shape)
     dx = layer.backward(dy.copy())  # copies, since a layer may work in place
     gradients = {"x": (x, dx)} if dx is not None else {}
@@ -97,6 +98,7 @@ def check_model(model, *inputs, rng, **options):
     """
     model.to(np, np.float64)
     f = model.frozen(*inputs, **options)
+    model.grad[...] = 1  # a backward sets it; one that adds to it must not pass
     model.loss(*inputs, **options)
     model.backward()
     theta, grad = (vector[: model.trained_size] for vector in (model.theta, model.grad))

@@ -5,7 +5,7 @@ planar.py has what a step is, and the planar step. docs/variants/flow.md has the
 
 from tinyvae.engine.activations import Tanh
 from tinyvae.engine.backend import array_module, fused
-from tinyvae.engine.layers import Linear
+from tinyvae.engine.layers import Linear, require_counts
 from tinyvae.engine.masked import MaskedLinear
 from tinyvae.engine.module import Module
 from tinyvae.engine.planar import Planar, Step
@@ -117,10 +117,14 @@ class Flow(Module):
     """A number of steps of one kind, one after the other, on z (L, S, N): S codes an example.
 
     h is (features, N), log_det (S, N). If the steps are `ordered`, steps 1, 3, 5, ... see the
-    dimensions in reverse order. So two coupling steps change every dimension.
+    dimensions in reverse order. So two coupling steps change every dimension. Raises ValueError for
+    another kind than those in STEPS.
     """
 
     def __init__(self, kind, number, latent_dim, features, *, rng):
+        if kind not in STEPS:
+            raise ValueError(f"kind must be one of {', '.join(STEPS)}, got {kind!r}")
+        require_counts(latent_dim=latent_dim)
         self.steps = [STEPS[kind](latent_dim, features, rng=rng) for _ in range(number)]
 
     def forward(self, z, h):

@@ -27,7 +27,7 @@ class Linear(Layer):
     """
 
     def __init__(self, in_features, out_features, *, rng, needs_input_grad=True):
-        _require_counts(in_features=in_features, out_features=out_features)
+        require_counts(in_features=in_features, out_features=out_features)
         self.in_features, self.out_features = in_features, out_features
         self.needs_input_grad = needs_input_grad
         self.weight, self.bias = _initial(rng, (out_features, in_features), out_features)
@@ -65,7 +65,7 @@ class Conv2d(Layer):
         rng,
         needs_input_grad=True,
     ):
-        _require_counts(in_channels=in_channels, out_channels=out_channels)
+        require_counts(in_channels=in_channels, out_channels=out_channels)
         kernel, stride, padding = _pair(kernel_size, 1), _pair(stride, 1), _pair(padding, 0)
         self.in_channels, self.out_channels = in_channels, out_channels
         self.geometry, self.needs_input_grad = (kernel, stride, padding), needs_input_grad
@@ -112,7 +112,7 @@ class ConvTranspose2d(Layer):
     def __init__(
         self, in_channels, out_channels, kernel_size, stride=1, padding=0, output_padding=0, *, rng
     ):
-        _require_counts(in_channels=in_channels, out_channels=out_channels)
+        require_counts(in_channels=in_channels, out_channels=out_channels)
         kernel, stride, padding = _pair(kernel_size, 1), _pair(stride, 1), _pair(padding, 0)
         self.in_channels, self.out_channels = in_channels, out_channels
         self.geometry = (kernel, stride, padding)
@@ -210,7 +210,8 @@ def _initial(rng, weight_shape, outputs):
     return [Parameter(rng.uniform(-bound, bound, shape).astype(np.float32)) for shape in shapes]
 
 
-def _require_counts(**counts):
+def require_counts(**counts):
+    """Raise ValueError unless all are integers of at least 1."""
     for name, count in counts.items():
         if not (isinstance(count, Integral) and count >= 1):
             raise ValueError(f"{name} must be an integer of at least 1, got {count!r}")

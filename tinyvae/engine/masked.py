@@ -4,13 +4,14 @@ import math
 
 from tinyvae.engine.backend import array_module, matmul
 from tinyvae.engine.convolution import patches, patches_adjoint, product_with_patches
-from tinyvae.engine.layers import Conv2d, Linear, as_matrix, sum_columns
+from tinyvae.engine.layers import Conv2d, Linear, as_matrix, require_counts, sum_columns
 
 
 class MaskedLinear(Linear):
     """A Linear layer in which output i sees input j only if j % size < i % size.
 
     strict=False: only if j % size <= i % size. The other weights have no effect and no gradient.
+    Raises ValueError for sizes that are no integers of at least 1.
     x (in, N) -> y (out, N).
 
     Two such layers, one of them strict, make a network whose outputs d, d + size, ... depend on the
@@ -19,6 +20,7 @@ class MaskedLinear(Linear):
 
     def __init__(self, in_features, out_features, size, *, strict, rng):
         super().__init__(in_features, out_features, rng=rng)
+        require_counts(size=size)
         self.size, self.strict = size, strict
 
     def forward(self, x):
@@ -60,7 +62,9 @@ class MaskedConv2d(Conv2d):
         if any(size % 2 == 0 for size in kernel):
             raise ValueError(f"MaskedConv2d: kernel_size must be odd, got {kernel_size}")
         self.geometry = kernel, stride, tuple(size // 2 for size in kernel)  # y as large as x
-        self.seen = math.prod(kernel) // 2 + own  # the first taps in reading order; others are 0
+        self.seen = math.prod(kernel) // 2 + bool(
+            own
+        )  # the first taps in reading order; others are 0
         self.weight.value = self.weight.value * self._mask()
 
     def _mask(self):

@@ -37,6 +37,8 @@ def _written_in_place(name):
 class Parameter:
     """An array of weights and the gradient of the loss with respect to it, of the same shape.
 
+    Raises ValueError for an array that holds no floats.
+
     trained=False: no optimizer changes it. The model changes it itself, in `after_step`. Its `grad`
     holds what the model needs for that: any sum over the examples of the batch.
     """
@@ -47,7 +49,9 @@ class Parameter:
         xp, self.trained = array_module(value), trained
         self._value = xp.array(value, order="C")
         self._grad = xp.zeros_like(self._value)
-        self.theta = None  # the vector that value is a view into, once there is one
+        self.theta = self.start = None  # the vector that value is a view into, and from where on
+        if self._value.dtype.kind != "f":
+            raise ValueError(f"a Parameter holds floats, got {self._value.dtype}")
 
     def bind(self, theta, grad, start):
         """Make value and grad views into the two vectors, from `start` on; return where they end.
@@ -57,7 +61,7 @@ class Parameter:
         shape, stop = self.value.shape, start + self.value.size
         self._value = theta[start:stop].reshape(shape)
         self._grad = grad[start:stop].reshape(shape)
-        self.theta = theta
+        self.theta, self.start = theta, start
         return stop
 
     def __getstate__(self):  # for copy and pickle: a copy is in no vector yet
@@ -133,12 +137,21 @@ class Module:
                 "it was put in, or `to` was called, after the optimizer or replica was made; call "
                 "`to` on the model and make a new optimizer"
             )
+        changed = sum(parameter.value.size for parameter in parameters) != theta.size
+        if changed or any(p.trained != (p.start < self.trained_size) for p in parameters):
+            raise ValueError(
+                f"{type(self).__name__}: a parameter was taken out, or its `trained` was changed, "
+                "after `to`; call `to` on the model and make a new optimizer"
+            )
 
     def replica(self):
         """A copy that shares `theta` with this module and has a `grad` of its own."""
         self.require_parameters_in(self.theta)
         copied = copy.deepcopy(self)
-        return copied._bind(self.theta, copied.grad)
+        copied._theta, pairs = self.theta, zip(_parameters(self), _parameters(copied), strict=True)
+        for own, parameter in pairs:  # layers may have changed places since `to`
+            parameter.bind(self.theta, copied.grad, own.start)
+        return copied
 
     def _bind(self, theta, grad):
         self._theta, self._grad, self.trained_size, start = theta, grad, 0, 0
@@ -154,8 +167,11 @@ class Module:
     def _require_own_parameters(self):
         """Raise ValueError if a layer or parameter is found twice, or belongs to another model."""
         modules, parameters = list(self.named_modules()), list(self.named_parameters())
-        first = {}
+        first, names = {}, set()
         for name, part in modules + parameters:
+            if name in names:
+                raise ValueError(f"{type(self).__name__}: two parts are called {name}; rename one")
+            names.add(name)
             if id(part) in first and isinstance(part, Layer | Parameter):
                 raise ValueError(
                     f"{type(self).__name__}: {first[id(part)]} and {name} are the same "

@@ -131,8 +131,10 @@ def clip_grad_norm(model, max_norm):
     """Scale the gradient down to Euclidean length max_norm if it is longer; return its length.
 
     It is the gradient of the trained parameters; what other parameters have as `grad` stays. The
-    length is a scalar on the model's device. Pascanu, Mikolov and Bengio 2013, algorithm 1.
+    length is a scalar on the model's device. Pascanu, Mikolov and Bengio 2013, algorithm 1. Raises
+    ValueError unless max_norm is positive and finite.
     """
+    _require("max_norm", max_norm, 0 < max_norm < math.inf, "positive and finite")
     xp, grad = array_module(model.grad), model.grad[: model.trained_size]
     norm = xp.sqrt((grad * grad).sum())
     grad *= xp.minimum(1, max_norm / (norm + 1e-6))

@@ -42,19 +42,25 @@ def load(path):
 
 @contextmanager
 def _guarded():
-    """While this lasts, NumPy and the current folder stay as they are. Raises Wrong for NumPy.
+    """While this lasts, NumPy, the current folder and the output stay as they are.
 
     A file that replaces np.abs would change what the grader, and the files after it, compute.
+    Raises Wrong if the file replaces something in NumPy.
     """
-    folder, before = os.getcwd(), dict(vars(np))
+    folder, output = os.getcwd(), (sys.stdout, sys.stderr)
+    before = {module: dict(vars(module)) for module in (np, np.linalg, np.random)}
     try:
         yield
     finally:
         os.chdir(folder)
-        changed = [name for name, value in before.items() if vars(np).get(name) is not value]
-        vars(np).update(before)
+        sys.stdout, sys.stderr = output
+        changed = []
+        for module, names in before.items():
+            found = (name for name in names if vars(module).get(name) is not names[name])
+            changed += (f"{module.__name__}.{name}" for name in found)
+            vars(module).update(names)
     if changed:
-        raise Wrong(f"the file replaces numpy.{changed[0]}; leave NumPy as it is")
+        raise Wrong(f"the file replaces {changed[0]}; leave NumPy as it is")
 
 
 def function_of(names, task):

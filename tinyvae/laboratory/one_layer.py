@@ -66,8 +66,14 @@ def measured(kind, k, data, xp, folder, *, epochs, seed, threads=0):
     """
     path = folder / "measured.json"
     if path.exists():
-        numbers = json.loads(path.read_text())
-        if numbers["dataset_sha256"] != data.fingerprint:
+        try:
+            numbers = json.loads(path.read_text())
+            known = numbers["dataset_sha256"]
+        except (ValueError, LookupError, TypeError) as error:
+            raise UserError(
+                f"{path} is damaged ({error}); remove it, or use another --out"
+            ) from error
+        if known != data.fingerprint:
             raise UserError(f"{folder} holds a model of other data; use another --out")
         return numbers
     trainer = train(kind, k, data, xp, folder, epochs=epochs, seed=seed, threads=threads)

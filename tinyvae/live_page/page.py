@@ -73,6 +73,8 @@ def describe_run(folder, dataset=None, data_dir=None):
         codes, logvar = on_host.posteriors(model, x, *y)
         kl = kl_to_standard(codes, logvar).mean(axis=0)  # (L,)
         order, active = np.argsort(-kl), int((codes.var(axis=0) > ACTIVE_VARIANCE).sum())
+        if not np.isfinite(kl).all():
+            raise UserError("the KL of the test examples is not finite; train the model anew")
         page["kl"] = kl.tolist()
     return page | {"codes": pack(codes, np.float32), "order": order.tolist(), "active": active}
 
@@ -85,8 +87,8 @@ def example_digits():
 
 def live_page(described):
     """The HTML of the page, from what `describe_run` returns."""
-    # "</" would end the <script> that holds the JSON
-    data = json.dumps(described, separators=(",", ":")).replace("</", "<\\/")
+    # "</script" would end the <script> that holds the JSON, and "<!--" would hide its end
+    data = json.dumps(described, separators=(",", ":")).replace("<", "\\u003c")
     style = source("style.css") + source("layout.css")
     parts = {"style": style, "data": data, "script": scripts(*SCRIPTS)}
     return re.sub(r"{{(\w+)}}", lambda place: parts[place[1]], source("page.html"))

@@ -8,7 +8,7 @@ import numpy as np
 
 from tinyvae.engine.layers import Linear, Sequential
 from tinyvae.models.base import EncoderDecoder
-from tinyvae.models.layout import as_vectors, batch_first, require_same_size
+from tinyvae.models.layout import as_vectors, batch_first, require_log_prob, require_same_size
 
 
 class Autoencoder(EncoderDecoder):
@@ -40,7 +40,9 @@ class Autoencoder(EncoderDecoder):
         n, shape = x.shape[-1], output.shape
         x, output = as_vectors(x, n), as_vectors(output, n)  # (D, N)
         self._saved = x, output, shape
-        return {"reconstruction": -self.likelihood.log_prob(x, output).mean(dtype=np.float64)}
+        log_px = self.likelihood.log_prob(x, output)
+        require_log_prob(log_px, (n,))
+        return {"reconstruction": -log_px.mean(dtype=np.float64)}
 
     def terms_backward(self, dterms):
         x, output, shape = self._take_saved()

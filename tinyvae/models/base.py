@@ -17,6 +17,7 @@ from tinyvae.models.layout import (
     batch_first,
     batch_last,
     require_floats,
+    require_log_prob,
     require_noise,
     require_same_size,
 )
@@ -289,4 +290,6 @@ class EncoderDecoder(Model):
         latent_dim, samples, n = z.shape
         output = self._decode(z.reshape(latent_dim, samples * n), *labels)
         require_same_size(output, x)
-        return output, self.likelihood.log_prob(as_vectors(x, 1, n), as_vectors(output, samples, n))
+        log_px = self.likelihood.log_prob(as_vectors(x, 1, n), as_vectors(output, samples, n))
+        require_log_prob(log_px, (samples, n))
+        return output, log_px

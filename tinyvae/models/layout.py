@@ -37,9 +37,19 @@ def require_floats(x, ndims, axes):
 def require_noise(eps, n, noise_dim):
     """Refuse noise that is not eps (samples, n, noise_dim) with one sample or more."""
     shape = getattr(eps, "shape", ())  # a list has none
-    if len(shape) != 3 or shape[0] < 1 or shape[1:] != (n, noise_dim):
-        got = shape or type(eps).__name__
+    real = shape and eps.dtype.kind in "fiu" and not np.ma.is_masked(eps)
+    if not real or len(shape) != 3 or shape[0] < 1 or shape[1:] != (n, noise_dim):
+        got = shape if real else getattr(eps, "dtype", type(eps).__name__)
         raise ValueError(f"eps must be (samples >= 1, {n}, {noise_dim}), got {got}")
+
+
+def require_log_prob(log_px, shape):
+    """Refuse a likelihood whose log p(x|z) is not one number for each sample of each example."""
+    if log_px.shape != shape:
+        raise ValueError(
+            f"log_prob of the likelihood must give {shape}, got {log_px.shape}: a sum over the "
+            "dimensions of an example"
+        )
 
 
 def require_same_size(output, x):

@@ -9,7 +9,7 @@ import numpy as np
 from tinyvae.engine.backend import array_module
 from tinyvae.models.base import Loss, Model
 from tinyvae.models.codebook import Codebook
-from tinyvae.models.layout import as_vectors, batch_first, require_same_size
+from tinyvae.models.layout import as_vectors, batch_first, require_log_prob, require_same_size
 from tinyvae.models.options import Option
 
 
@@ -91,6 +91,7 @@ class VQVAE(Model):
         require_same_size(output, x)
         n = x.shape[-1]
         log_px = self.likelihood.log_prob(as_vectors(x, n), as_vectors(output, n))
+        require_log_prob(log_px, (n,))
         terms = {
             "reconstruction": -log_px.mean(dtype=np.float64),
             "codebook": (z_to_codebook * z_to_codebook).sum(dtype=np.float64) / n,

@@ -100,8 +100,8 @@ def write_atomically(path, write):
     except BaseException as error:  # such as a full disk, which half a file would keep full
         with suppress(OSError):
             os.remove(temporary)
-        if isinstance(error, OSError) and error.errno and error.filename is None:
-            error.filename = path  # a full disk does not say where
+        if isinstance(error, OSError) and error.errno:  # it names the temporary file, or none
+            error.filename, error.filename2 = path, None
         raise
 
 

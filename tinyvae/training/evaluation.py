@@ -55,6 +55,8 @@ def evaluate(model, x, labels=None, *, seed=0, batch_size=200):
         for name, term in model.terms(*model.inputs(part, its_eps, *its_labels)).items():
             terms[name] = terms[name] + len(part) * to_host(term)  # sums over the examples
         for name, values in model.metrics(part, *its_labels).items():
+            if name in terms:
+                raise ValueError(f"{type(model).__name__}: {name} is both a term and a metric")
             if name == "code":
                 codes.append(to_host(values))
                 continue
@@ -104,6 +106,8 @@ def importance_weighted_bound(model, x, samples, labels=None, *, seed=0, batch_s
     2016, eq. 8. model: one with `log_weights`; x (N, ...): as a Dataset holds it. In nats. Raises
     ValueError as `evaluate` does.
     """
+    if not model.log_weights:
+        raise ValueError(f"{type(model).__name__} gives no weights: it has no bound on log p(x)")
     n, rng, xp = len(x), generator(seed, "importance samples"), array_module(model.theta)
     _require_some(model, x, labels)
     if samples < 1:

@@ -13,7 +13,7 @@ try:
 except ImportError:  # Windows, where two runs in one folder are not noticed
     fcntl = None
 
-OUTPUTS = ("checkpoint.npz", "config.json", "history.csv", "metrics.json", "figures")
+OUTPUTS = "checkpoint.npz config.json history.csv metrics.json live_page.html figures".split()
 _holders = {}  # path of a locked folder: the thread that locked it
 
 
@@ -79,6 +79,15 @@ def set_aside(folder):
         else:
             path.unlink()
     return earlier
+
+
+def known_of(path):
+    """What tells this file from one that another run writes in its place; None: it is not there."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
 
 
 def _is_folder(path):

@@ -47,10 +47,14 @@ class DataParallel:
         # so do ranks, which share a machine.
         one_blas_thread = parts > 1 or ranks.size > 1
         self.threads = Threads(min(threads, parts), one_blas_thread)
+        self.renew()
+
+    def renew(self):
+        """Make the replicas anew, after a change of the model."""
         # Free bits look at the mean KL of the whole batch. So all parts do their forward before
         # the first one does its backward, and meanwhile each needs a replica of its own.
-        replicas = parts if free_bits else self.threads.count
-        self.replicas = [model, *(model.replica() for _ in range(replicas - 1))]
+        replicas = self.parts if self.free_bits else self.threads.count
+        self.replicas = [self.model, *(self.model.replica() for _ in range(replicas - 1))]
 
     def gradient(self, *inputs, beta=1.0, examples=None):
         """The Loss of a batch, as model.loss returns it; sets the model's `grad`, as backward.

@@ -24,6 +24,7 @@ class Profile:
     def __init__(self, trainer):
         self.trainer = trainer
         trainer.steps.records = False  # of a replay Python sees no parts
+        trainer.parallel.renew = lambda: None  # copies of a watched model would be watched too
         self.steps = 0
         self.seconds = defaultdict(float)  # (group, part, direction): own time
         self._inside = 0.0  # the time of the timed methods that the running method has called

@@ -112,7 +112,7 @@ def default_folder(model, data, config, given):
         value = getattr(config, field.name)
         if value != field.default and field.name not in ("epochs", "threads"):
             name = field.name.replace("_", "-")
-            words.append(value if field.type is str else f"{name}{value:g}")
+            words.append(value if field.type is str else f"{name}{value:.15g}")
     return Path("runs") / "-".join(words)
 
 

@@ -27,6 +27,8 @@ def settings(trainer):
     xp, data = array_module(trainer.model.theta), trainer.data
     about = {
         "config": asdict(trainer.config),
+        "own_schedule": trainer.own_schedule,
+        "optimizer": settings_of_optimizer(trainer.optimizer),
         "model": settings_of(trainer.model),
         "dataset": data.name,
         "dataset_source": data.source,
@@ -39,6 +41,33 @@ def settings(trainer):
     versions = {"tinyvae": tinyvae.__version__, "numpy": np.__version__}
     versions |= {xp.__name__: xp.__version__, "python": platform.python_version()}
     return about | {"versions": versions}
+
+
+def settings_of_optimizer(optimizer):
+    """Its class and its numbers, such as lr, as JSON holds them."""
+    numbers = {k: v for k, v in vars(optimizer).items() if isinstance(v, int | float | tuple)}
+    numbers = {k: list(v) if isinstance(v, tuple) else v for k, v in numbers.items()}
+    return {"class": type(optimizer).__name__} | numbers
+
+
+def restore_optimizer(optimizer, about):
+    """Give the optimizer the numbers that it had in the run, such as a changed lr."""
+    own = settings_of_optimizer(optimizer)
+    held = about.get("optimizer", own)  # earlier versions did not say it
+    same = isinstance(held, dict) and held.keys() == own.keys() and held["class"] == own["class"]
+    _require(
+        same and all(map(_same_kind, held.values(), own.values())),
+        f"its optimizer is {reprlib.repr(held)}, but this run's is {reprlib.repr(own)}",
+    )
+    for name in own.keys() - {"class"}:
+        setattr(optimizer, name, tuple(held[name]) if isinstance(own[name], list) else held[name])
+
+
+def _same_kind(held, own):
+    """Whether both are names, both finite numbers, or both equally long lists of these."""
+    if isinstance(own, list) and isinstance(held, list):
+        return len(held) == len(own) and all(map(_is_number, held))
+    return _is_number(held) if _is_number(own) else type(held) is type(own)
 
 
 def progress(trainer):
@@ -80,8 +109,9 @@ def build_model(about, arrays):
     require_types(about, {"model": dict})
     _require_size(about["model"], arrays)
     dtypes = {array.dtype for array in arrays_under("model/", arrays).values()}
+    dtype = dtypes.pop() if len(dtypes) == 1 else np.dtype("f4")
     try:
-        return make_model(**about["model"]).to(dtype="f8" if dtypes == {np.dtype("f8")} else "f4")
+        return make_model(**about["model"]).to(dtype=dtype if dtype.kind == "f" else None)
     except (UserError, LookupError, TypeError, ValueError, ArithmeticError) as error:
         raise unfit(error) from error
 
@@ -144,6 +174,22 @@ def require_data(about, data):
             f"the run was trained on {about['dataset']} with SHA-256 {trained[:12]}..., but this "
             f"{data.name} has {given[:12]}...; give the same data"
         )
+
+
+def require_same_run(about, own):
+    """That the checkpoint's run has the settings `own`, those of Trainer.about.
+
+    The number of epochs and of threads may differ. Checkpoints of earlier versions do not say all.
+    """
+    for name in ("model", "train_examples", "test_examples", "own_schedule", "config"):
+        held, given = about.get(name, own[name]), own[name]
+        if name == "config":
+            held, given = ({**values, "epochs": 0, "threads": 0} for values in (held, given))
+        if held != given:
+            raise UserError(
+                f"the checkpoint is of another run: its {name} is {reprlib.repr(held)}, but this "
+                f"run's is {reprlib.repr(given)}; give both the same"
+            )
 
 
 def require_progress(about, term_names, steps_per_epoch):

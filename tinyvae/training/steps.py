@@ -9,6 +9,7 @@ import time
 import numpy as np
 
 from tinyvae.engine.backend import array_module, to_host
+from tinyvae.engine.schedules import require_weight
 from tinyvae.errors import UserError
 from tinyvae.models.base import Loss
 from tinyvae.training.diagnosis import all_finite, first_not_finite
@@ -49,6 +50,7 @@ class Steps:
         """
         trainer = self.trainer
         beta, look = trainer.beta_at(trainer.step), self._may_wait(trainer.step)
+        require_weight(beta=beta)
         replayed = self.recorded is not None and self.recorded.replay(i)
         if not replayed:
             examples = trainer.feed.size(i)
@@ -93,11 +95,13 @@ class Steps:
 
     def diverged(self, compute):
         """The error that names what is not finite first in the model, or else in compute()."""
-        trainer = self.trainer
+        trainer, remedy = self.trainer, "a smaller --lr"
+        if not trainer.step:  # no step has been made, so the learning rate is not to blame
+            remedy = "smaller weights of the loss terms, such as --beta, or with other data"
         return Diverged(
             f"training stopped at step {trainer.step}: {first_not_finite(trainer.model, compute)} "
             "is not finite; the last checkpoint is untouched, but going on from it would end here "
-            "again: start anew with a smaller --lr"
+            f"again: start anew with {remedy}"
         )
 
     def _finite(self, loss):

@@ -15,6 +15,7 @@ from tinyvae.engine.backend import array_module, memory_errors
 from tinyvae.engine.optim import SGD, Adam
 from tinyvae.engine.schedules import constant, linear_annealing
 from tinyvae.errors import UserError
+from tinyvae.models.registry import settings_of
 from tinyvae.rng import generator
 from tinyvae.training import state
 from tinyvae.training.checkpoint import save_checkpoint, write_csv, write_json
@@ -22,7 +23,7 @@ from tinyvae.training.config import Config
 from tinyvae.training.diagnosis import all_finite, collapse_warning, finite
 from tinyvae.training.evaluation import evaluate
 from tinyvae.training.feed import Feed
-from tinyvae.training.folder import locked, set_aside
+from tinyvae.training.folder import known_of, locked, set_aside
 from tinyvae.training.interrupt import interrupt_flag
 from tinyvae.training.output import progress, say
 from tinyvae.training.parallel import DataParallel, parts_of
@@ -58,7 +59,8 @@ class Trainer:
 
     model: a models.base.Model, on the device on which it is to be trained; folder: where to save,
     made when needed; None: nothing is saved. Raises UserError if model, data and config do not fit
-    each other. Another schedule than the config's may be assigned to `beta_at`.
+    each other. Another schedule than the config's may be assigned to `beta_at`; assign it again
+    before `restore`.
     ranks: of a distributed run; rank 0 alone writes to the folder.
     """
 
@@ -102,7 +104,8 @@ class Trainer:
         self.seconds = 0.0  # of the current epoch
         self.sums = self._no_sums()  # of each loss term over the examples of the current epoch
         self.history = []
-        self._began = False  # whether the folder holds this run, not an earlier one
+        self._own = None  # what was known of the last checkpoint that this run wrote
+        self._schedule = self.beta_at
 
     @property
     def finished(self):
@@ -115,6 +118,12 @@ class Trainer:
         Raises Diverged, leaving the last checkpoint, if the loss or the gradient is not finite, and
         UserError if the memory of the GPU or of the machine is full.
         """
+        if self.folder and self.model.settings and settings_of(self.model) is None:
+            say(
+                "WARNING: the model was changed after make_model, so nobody can load it by "
+                "load_model or --resume; keep the code that builds it"
+            )
+        self.parallel.renew()  # the model may have been changed since
         about = self.about() | {"dataset_source": ""}  # a path may differ from machine to machine
         text = json.dumps(about, sort_keys=True, default=str).encode()
         self.ranks.begin(np.frombuffer(text, np.uint8), self.model.theta)
@@ -229,18 +238,18 @@ class Trainer:
     def save(self):
         """Write checkpoint.npz, then config.json and history.csv, which only repeat parts of it.
 
-        Before a new run saves for the first time, the results of an earlier run in the folder are
-        set aside.
+        If the folder holds the results of another run, they are set aside first.
         """
         if self.folder is None:
             return
         with self._locked():
-            earlier = None if self._began else set_aside(self.folder)
-            if earlier:
-                say(f"the results of an earlier run are now in {earlier}")
-            self._began = True
+            path = self.folder / "checkpoint.npz"
+            own = self._own is not None and self._own == known_of(path)
+            if not own and (other := set_aside(self.folder)):
+                say(f"the results of another run are now in {other}")
             about, arrays = self.about(), state.arrays(self.model, self.optimizer)
-            save_checkpoint(self.folder / "checkpoint.npz", arrays, about | state.progress(self))
+            save_checkpoint(path, arrays, about | state.progress(self))
+            self._own = known_of(path)
             self._repeat(write_json, "config.json", about)
             if self.history:
                 self._repeat(write_csv, "history.csv", self.history)
@@ -267,16 +276,23 @@ class Trainer:
         Raises UserError, and changes nothing, if it is of another run or does not fit together.
         """
         state.require_data(about, self.data)
+        state.require_same_run(about, self.about())
         state.require_progress(about, self.model.term_names, self.steps_per_epoch)
         state.require_arrays(arrays, state.arrays(self.model, self.optimizer))
         state.require_steps(arrays, about["step"])
+        state.restore_optimizer(self.optimizer, about)
         self.model.load_state_dict(state.arrays_under("model/", arrays))
         for name, value in state.arrays_under("optimizer/", arrays).items():
             vector = self.optimizer.state[name]
             vector[...] = array_module(vector).asarray(value)
         self.step, self.seconds = about["step"], about["seconds"]
         self.sums, self.history = about["sums"], about["history"]
-        self._began = True
+        self._own = known_of(self.folder / "checkpoint.npz") if self.folder else None
+
+    @property
+    def own_schedule(self):
+        """Whether `beta_at` is another schedule than the config's."""
+        return self.beta_at is not self._schedule
 
     def about(self):
         """What determines the run: settings, model, data and versions."""
