@@ -61,7 +61,7 @@ def test_scores_are_of_sampled_codes_and_known_factors(monkeypatch):
 
 
 def test_mnist_has_no_factors_to_score(monkeypatch, tmp_path):
-    data = toy_data(60, 40)
+    data = toy_data(60, 50)
     monkeypatch.setattr("tinyvae.laboratory.experiment.load_data", lambda *_: data)
     found = sweep("--epochs", "1", "--seeds", "1")
     assert found["dataset"] == "toy squares"

@@ -37,6 +37,10 @@ def test_an_experiment_gets_its_arguments_its_data_and_its_folder():
         (["--dataset", "digits", "--data-dir", "x"], "--data-dir is for MNIST"),
         (["--dataset", "mnist", "--data-dir", "nowhere"], "nowhere"),
         (["--dataset", "digits", "--train-size", "0"], "training size from 1"),
+        (
+            ["--dataset", "digits", "--train-size", "9"],
+            "need at least 50 train images, of two digits",
+        ),
         (["--dataset", "digits", "--out", "file"], "cannot use the file or folder file"),
         (["--backend", "cupy"], "backend cupy: "),
     ],

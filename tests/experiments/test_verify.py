@@ -74,7 +74,7 @@ def test_the_committed_curves_are_whole():
     "argv, sentence",
     [
         (["--epochs", "5"], "the reference has epochs 1 to 4 of all images"),
-        (["--train-size", "30"], "the reference has epochs 1 to 4 of all images"),
+        (["--train-size", "60"], "the reference has epochs 1 to 4 of all images"),
     ],
 )
 def test_what_was_not_measured_cannot_be_verified(measured, capsys, argv, sentence):

@@ -201,6 +201,7 @@ def test_layers_and_weights_that_the_page_cannot_hold():
         pack(np.array([1.0, -7e4], np.float32), np.float16)
 
 
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_a_kl_that_is_not_finite_makes_no_page(tmp_path):
     """JSON has no infinity, so the page would show nothing."""
     folder, data = saved(tmp_path)

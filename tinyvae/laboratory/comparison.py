@@ -34,7 +34,8 @@ def measure(model, data, judge, seed=0):
     for kind, z in codes_to_decode(codes, rng).items():
         verdict = judge(on_host.decode(model, z))
         numbers |= {f"{kind}: {what}": number for what, number in verdict.items()}
-    ends = codes[rng.permutation(len(codes))[: 2 * PATHS]].reshape(PATHS, 2, -1)
+    paths = min(PATHS, len(codes) // 2)
+    ends = codes[rng.permutation(len(codes))[: 2 * paths]].reshape(paths, 2, -1)
     paths = np.stack([interpolate(a, b, STEPS) for a, b in ends])
     length, worst = smoothness(on_host.decode(model, paths))
     train_codes = on_host.embed(model, data.x_train)

@@ -14,6 +14,8 @@ from tinyvae.engine.backend import get_backend
 from tinyvae.errors import UserError
 from tinyvae.training.command_line import Parser, exit_code, given_path, load_data
 
+LEAST = 50  # training images, and test images, of an experiment
+
 
 def experiment_parser(doc, name):
     """A Parser with arguments for the backend, the data and the output folder (runs/<name>)."""
@@ -48,3 +50,10 @@ def _require_format_of_mnist(data):
             f"{data.x_train.dtype} {data.shape} {'with' if labelled else 'without'} such labels; "
             "use examples/train.py for other data"
         )
+    for part in ("train", "test"):
+        labels = getattr(data, f"y_{part}")
+        if len(labels) < LEAST or labels.min() == labels.max():
+            raise UserError(
+                f"the experiments need at least {LEAST} {part} images, of two digits or more, got "
+                f"{len(labels)} of {len(np.unique(labels))}; give more"
+            )
