@@ -373,3 +373,21 @@ def test_masked_values_are_refused_everywhere():
         Dataset("masked", table, None, table, None)
     with pytest.raises(ValueError, match="none of them missing, got a masked array"):
         make_model("vae", "mlp", 2, "gaussian", shape=(3,)).embed(table)
+
+
+def test_dark_images_of_uint8_are_not_taken_for_grey_levels():
+    """scikit-learn's digits go to 16: as uint8 they would be nearly black, and all alike."""
+    x = np.arange(17, dtype=np.uint8).repeat(10).reshape(-1, 2, 5)
+    refused("from 0 to 255 in arrays, found none above 16; .* as floats, x / 16", x, x_test=x[:3])
+    kept = Dataset.from_arrays(x / np.float32(16), x_test=x[:3] / np.float32(16))
+    assert kept.x_train.max() == 1 and kept.x_train.dtype == np.float32
+    assert Dataset.from_arrays(x * 4, x_test=x[:3]).x_train.max() == 64
+
+
+def test_one_colour_image_is_no_stack_of_grey_ones():
+    x = np.random.default_rng(0).random((48, 64, 3), np.float32)
+    refused(
+        "one colour image or many grey images of three columns, found the shape .48, 64, 3.;", x
+    )
+    assert Dataset.from_arrays(x[None], x_test=x[None]).shape == (3, 48, 64)
+    assert Dataset.from_arrays(x[..., None], x_test=x[:1, ..., None]).shape == (1, 64, 3)

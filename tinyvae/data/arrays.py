@@ -10,6 +10,7 @@ from tinyvae.rng import generator
 
 CHANNELS = (1, 3)  # grey or colour
 SPLIT_SEED = 0
+DARK = 64  # images of uint8 without a value of at least this are on another scale than 0 to 255
 MOST_ROUNDING = 2e-3  # of a column's standard deviation: the step from one float32 to the next
 
 
@@ -22,6 +23,11 @@ def as_examples(x, what, columns=None):
     UserError for anything else, and for vectors that float32 cannot hold.
     """
     x = _as_numbers(x, what)
+    if x.ndim == 3 and x.shape[2] == 3:
+        raise UserError(
+            f"cannot tell whether {what} is one colour image or many grey images of three columns, "
+            f"found the shape {x.shape}; x[None] says the first, x[..., None] the second"
+        )
     if x.ndim == 3:
         x = x[:, None]
     elif x.ndim == 4:
@@ -87,6 +93,17 @@ def require_unmasked(x, what):
 def zeros_and_ones(*arrays):
     """Whether these uint8 arrays hold nothing above 1: a mask, not grey levels from 0 to 255."""
     return all(x.dtype == np.uint8 for x in arrays) and 1 == max(x.max(initial=0) for x in arrays)
+
+
+def require_grey_levels(name, *arrays):
+    """Refuse images of uint8 that are nearly black: their values may mean something else."""
+    images = [x for x in arrays if x.dtype == np.uint8 and x.ndim == 4]
+    most = max((x.max(initial=0) for x in images), default=0)
+    if 1 < most < DARK:
+        raise UserError(
+            f"expected images of uint8 from 0 to 255 in {name}, found none above {most}; if "
+            f"{most} is white, give them as floats, x / {most}"
+        )
 
 
 def split(n, name):

@@ -15,6 +15,7 @@ from tinyvae.data.arrays import (
     SPLIT_SEED,
     as_examples,
     as_labels,
+    require_grey_levels,
     require_unmasked,
     split,
     zeros_and_ones,
@@ -85,7 +86,9 @@ class Dataset:
             None if labels is None else as_labels(labels, f"{part} of {name}")
             for part, labels in (("y_train", y), ("y_test", y_test))
         )
-        if zeros_and_ones(*(array for array in (x, x_test) if array is not None)):
+        both = [array for array in (x, x_test) if array is not None]
+        require_grey_levels(name, *both)
+        if zeros_and_ones(*both):
             x = x.astype(np.float32)
             x_test = None if x_test is None else x_test.astype(np.float32)
         if x_test is not None:
