@@ -110,6 +110,7 @@ def test_names_tell_where_a_weight_stands():
         ({"latent_dim": 2.5}, "--latent-dim must be a whole number of at least 1, got 2.5"),
         ({"hidden": ()}, "--hidden must be whole numbers of at least 1, got nothing"),
         ({"hidden": (200, 0)}, "--hidden must be whole numbers of at least 1, got 200,0"),
+        ({"hidden": (5,)}, "--hidden is for --network mlp; leave it out, or use --network mlp"),
         ({"shape": (28, 28)}, r"shape must be \(C, H, W\) or \(D,\), got \(28, 28\)"),
         ({"seed": -1}, "--seed must be a whole number, not negative, got -1"),
         ({"seed": 1.5}, "--seed must be a whole number, not negative, got 1.5"),

@@ -182,7 +182,7 @@ def test_the_ends_of_the_support_and_what_a_gaussian_takes(kind):
 def test_examples_of_another_shape_than_the_models_are_refused(kind, network):
     """Also where the network could take them: the axes would be mixed up in silence."""
     shape = (1, 8, 10)
-    model = make_model(kind, network, 3, hidden=(5,), shape=shape)
+    model = make_model(kind, network, 3, shape=shape)
     rng = np.random.default_rng(0)
     for wrong in ((1, 10, 8), (8, 10, 1), (80,), (1, 8, 11), (2, 8, 10)):
         x, eps = rng.random((2, *wrong)), np.zeros((1, 2, 3))

@@ -28,6 +28,7 @@ MODELS = {
     "vqvae": VQVAE,
 }
 NETWORKS = {"conv": ConvNetworks, "mlp": MLPNetworks}
+HIDDEN = (400,)  # widths of the mlp's layers
 
 
 def _gaussian(shape):
@@ -54,7 +55,7 @@ def make_model(
     network="conv",
     latent_dim=20,
     likelihood="bernoulli",
-    hidden=(400,),
+    hidden=HIDDEN,
     shape=(1, 28, 28),
     seed=0,
     **options,
@@ -80,6 +81,8 @@ def make_model(
             f"--model {model} takes --network {' or '.join(kind.networks)}, got {network}"
         )
     (latent_dim,), hidden = counts("latent_dim", (latent_dim,)), counts("hidden", hidden)
+    if network != "mlp" and hidden != HIDDEN:
+        raise UserError("--hidden is for --network mlp; leave it out, or use --network mlp")
     shape = tuple(shape) if isinstance(shape, list | tuple) else (shape,)
     if len(shape) not in (1, 3) or not all(map(is_count, shape)):
         raise UserError(f"shape must be (C, H, W) or (D,), got {shown(shape)}")

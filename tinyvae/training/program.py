@@ -87,8 +87,6 @@ def start(given, dataset, xp, ranks):
     settings.setdefault("likelihood", "gaussian" if data.is_table else "bernoulli")
     if "classes" in probe.options and data.y_train is not None:
         settings.setdefault("classes", int(max(data.y_train.max(), data.y_test.max())) + 1)
-    if "hidden" in given and settings["network"] != "mlp":
-        raise UserError("--hidden is for --network mlp; leave it out, or use --network mlp")
     if data.is_table and settings["likelihood"] != "bernoulli":
         data = data.standardized()
     model = make_model(**settings, shape=data.shape, seed=config.seed).to(xp)
