@@ -10,7 +10,7 @@ from toys import toy_data
 from tinyvae.laboratory import experiment
 from tinyvae.laboratory.experiment import experiment_parser, run_experiment
 
-MNIST_LIKE = toy_data(20, 10)
+MNIST_LIKE = toy_data(60, 50)
 FLOATS = {name: getattr(MNIST_LIKE, name) / np.float32(255) for name in ("x_train", "x_test")}
 SMALL = {name: getattr(MNIST_LIKE, name)[:, :, 2:, 2:] for name in ("x_train", "x_test")}
 
