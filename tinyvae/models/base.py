@@ -270,8 +270,6 @@ class EncoderDecoder(Model):
         require_floats(z, (2,), "(N, L)")
         if z.shape[1] != self.latent_dim:
             raise ValueError(f"codes must be (N, {self.latent_dim}), got {z.shape}")
-        if isinstance(z, np.ndarray) and not np.isfinite(z).all():
-            raise ValueError("codes must be finite numbers, got infinity or NaN")
 
     def _encode(self, x, *labels):
         self._discard_saved()
