@@ -76,6 +76,7 @@ REFUSED = {
     "--dataset digits --data-dir .": "--data-dir is for MNIST",
     "--dataset digits --hidden 200": "--hidden is for --network mlp; leave it out, or use",
     "--dataset digits --network mlp --hidden 200,0": "--hidden must be whole numbers of at least 1",
+    "--dataset digits --hidden 400": "--hidden is for --network mlp; leave it out, or use",
     "--hidden wide": "--hidden: must be whole numbers with commas between them, such as 200,100",
     "--hidden 200,": "--hidden: must be whole numbers with commas between them, such as 200,100",
     "--model hvae --upper ,": "--upper: must be whole numbers with commas between them, such as",

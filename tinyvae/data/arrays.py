@@ -55,12 +55,17 @@ def _require_precision(x, what, columns):
         lost = np.flatnonzero(varies & (step > MOST_ROUNDING * spread))
     if len(lost):
         i = lost[0]
-        name = f"column {i}" if columns is None else f"column {columns[i]!r}"
         raise UserError(
-            f"expected columns of {what} that float32 can hold, found {name}, whose values, up to "
-            f"{most[i]:.6g}, have a standard deviation of {spread[i]:.3g}, while float32 rounds "
-            f"them to multiples of {step[i]:.3g}; subtract the column's mean from it first"
+            f"expected columns of {what} that float32 can hold, found {column_name(i, columns)}, "
+            f"whose values, up to {most[i]:.6g}, have a standard deviation of "
+            f"{spread[i]:.3g}, while float32 rounds them to multiples of {step[i]:.3g}; subtract "
+            f"the column's mean from it first"
         )
+
+
+def column_name(index, columns):
+    """What a message calls a column; columns: the names of all, or None."""
+    return f"column {index}" if columns is None else f"column {columns[index]!r}"
 
 
 def as_labels(y, what):

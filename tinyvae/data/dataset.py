@@ -15,6 +15,7 @@ from tinyvae.data.arrays import (
     SPLIT_SEED,
     as_examples,
     as_labels,
+    column_name,
     require_grey_levels,
     require_unmasked,
     split,
@@ -198,7 +199,7 @@ class Dataset:
                 )
 
     def _column(self, index):
-        return f"column {index}" if self.columns is None else f"column {self.columns[index]!r}"
+        return column_name(index, self.columns)
 
     def _check_examples(self, part):
         """That self.x_train or self.x_test, `part`, is what the class says."""

@@ -109,9 +109,6 @@ def memory_errors():
         raise
 
 
-INSTALL = 'pip install ".[cuda12]" or ".[cuda13]"'
-
-
 def _working_cupy():
     # CuPy reads this variable when it is imported. By default it would use CUB's reductions, and
     # compiling them would take most of the first epoch (docs/gpu.md).
@@ -122,12 +119,14 @@ def _working_cupy():
         import cupy
 
         runtime = cupy.cuda.runtime  # missing where a deleted CuPy has left an empty folder
-    except ModuleNotFoundError as error:
-        if error.name != "cupy":
-            raise _unusable(_broken(error)) from error
-        raise _unusable(f"CuPy is not installed; install it with {INSTALL}") from error
     except Exception as error:  # a broken CuPy raises anything
-        raise _unusable(_broken(error)) from error
+        what = (
+            f"cannot be imported ({_first_line(error)}); uninstall what is left of an earlier CuPy "
+            "(packages cupy-*, the folder cupy), then install it"
+        )
+        if isinstance(error, ModuleNotFoundError) and error.name == "cupy":
+            what = "is not installed; install it"
+        raise _unusable(f'CuPy {what} with pip install ".[cuda12]" or ".[cuda13]"') from error
     finally:
         if unset:
             del os.environ["CUPY_ACCELERATORS"]
@@ -151,13 +150,6 @@ def _working_cupy():
             'libraries are missing, pip install ".[cuda12]" (or ".[cuda13]") brings them'
         ) from error
     return cupy
-
-
-def _broken(error):
-    return (
-        f"CuPy cannot be imported ({_first_line(error)}); uninstall what is left of an earlier "
-        f"CuPy (packages cupy-*, the folder cupy), then install it with {INSTALL}"
-    )
 
 
 def _unusable(why):

@@ -11,8 +11,7 @@ class MaskedLinear(Linear):
     """A Linear layer in which output i sees input j only if j % size < i % size.
 
     strict=False: only if j % size <= i % size. The other weights have no effect and no gradient.
-    Raises ValueError for sizes that are no integers of at least 1.
-    x (in, N) -> y (out, N).
+    x (in, N) -> y (out, N). Raises ValueError for sizes that are no integers of at least 1.
 
     Two such layers, one of them strict, make a network whose outputs d, d + size, ... depend on the
     inputs before d alone, for `size` inputs. Germain et al. 2015 (MADE), section 4.
@@ -62,9 +61,8 @@ class MaskedConv2d(Conv2d):
         if any(size % 2 == 0 for size in kernel):
             raise ValueError(f"MaskedConv2d: kernel_size must be odd, got {kernel_size}")
         self.geometry = kernel, stride, tuple(size // 2 for size in kernel)  # y as large as x
-        self.seen = math.prod(kernel) // 2 + bool(
-            own
-        )  # the first taps in reading order; others are 0
+        # the first taps in reading order; others are 0
+        self.seen = math.prod(kernel) // 2 + bool(own)
         self.weight.value = self.weight.value * self._mask()
 
     def _mask(self):

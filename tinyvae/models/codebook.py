@@ -94,9 +94,12 @@ class Codebook(Module):
             used = used + to_host(self.one_hot(distances.argmin(axis=0)).sum(axis=1))
             seen.append(to_host(z).T)
             far.append(to_host(distances.min(axis=0) + (z * z).sum(axis=0)))
+        dead = np.flatnonzero(used == 0)
+        if not len(dead):
+            return
         seen, which = np.unique(np.concatenate(seen), axis=0, return_inverse=True)  # no z twice
         far = np.bincount(which.ravel(), np.concatenate(far).clip(0).astype(np.float64))
-        dead = np.flatnonzero(used == 0)[: np.count_nonzero(far)]
+        dead = dead[: np.count_nonzero(far)]
         if len(dead):
             drawn = rng.choice(len(seen), len(dead), replace=False, p=far / far.sum())
             _write(self.vectors, dead, seen[drawn])

@@ -4,8 +4,7 @@ The encoder gives q(z|x, y), the decoder gives p(x|z, y), and the prior p(z) = N
 for all classes. So z has no need to say the class; it says the rest, the style. The loss is the
 negative of a bound on log p(x|y): Sohn, Lee and Yan 2015, eq. 4, where the known input is called x
 and the output y. With this prior, and log p(y) added: Kingma, Rezende, Mohamed and Welling 2014,
-eq. 6.
-docs/variants/cvae.md derives it.
+eq. 6. docs/variants/cvae.md derives it.
 """
 
 import numpy as np

@@ -116,8 +116,6 @@ class FlowVAE(VAE):
 
     def log_weights(self, x, eps):
         """log p(x, z) - log q(z|x), (S, N), for x (N, ...) and noise eps (S, N, L); see VAE."""
-        _, _, logvar, eps, z, log_det, _, log_px = self._forward(x, eps)
-        zero = array_module(z).zeros_like(z)
-        log_pz = gaussian.log_density(z, zero, zero).sum(axis=0)
-        log_qz = gaussian.log_density_of_draw(eps, logvar[:, None]).sum(axis=0) - log_det
-        return log_px + log_pz - log_qz
+        x, mu, logvar, eps, z, log_det, output, log_px = self._forward(x, eps)
+        # log q(z|x) = log q0(z0|x) - log_det
+        return self._log_w(x, mu, logvar, eps, z, output, log_px) + log_det

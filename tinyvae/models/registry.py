@@ -29,6 +29,7 @@ MODELS = {
 }
 NETWORKS = {"conv": ConvNetworks, "mlp": MLPNetworks}
 HIDDEN = (400,)  # widths of the mlp's layers
+FOR_MLP = "--hidden is for --network mlp; leave it out, or use --network mlp"
 
 
 def _gaussian(shape):
@@ -82,7 +83,7 @@ def make_model(
         )
     (latent_dim,), hidden = counts("latent_dim", (latent_dim,)), counts("hidden", hidden)
     if network != "mlp" and hidden != HIDDEN:
-        raise UserError("--hidden is for --network mlp; leave it out, or use --network mlp")
+        raise UserError(FOR_MLP)
     shape = tuple(shape) if isinstance(shape, list | tuple) else (shape,)
     if len(shape) not in (1, 3) or not all(map(is_count, shape)):
         raise UserError(f"shape must be (C, H, W) or (D,), got {shown(shape)}")

@@ -3,8 +3,6 @@
 import math
 from contextlib import contextmanager
 
-import numpy as np
-
 from tinyvae.engine.backend import array_module
 from tinyvae.engine.module import Layer
 
@@ -16,10 +14,14 @@ def all_finite(*arrays):
     return all(bool(array_module(x).isfinite(x).all()) for x in arrays)
 
 
-def finite(numbers):
-    """Whether all floats in a dict of numbers are finite, also those in its lists."""
-    values = (v for value in numbers.values() for v in np.ravel(np.array(value, dtype=object)))
-    return all(math.isfinite(v) for v in values if isinstance(v, float))
+def not_finite(numbers):
+    """The names of those numbers, or lists of numbers, in which a float is not finite."""
+
+    def broken(value):
+        values = value if isinstance(value, list) else [value]
+        return any(isinstance(v, float) and not math.isfinite(v) for v in values)
+
+    return [name for name, value in numbers.items() if broken(value)]
 
 
 def first_not_finite(model, compute):

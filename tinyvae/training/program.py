@@ -10,7 +10,7 @@ from tinyvae.data import entropy_floor
 from tinyvae.engine.backend import device_name, get_backend, memory_errors
 from tinyvae.errors import UserError, flag
 from tinyvae.models.networks import SMALLEST
-from tinyvae.models.registry import MODELS, all_options, make_model
+from tinyvae.models.registry import FOR_MLP, MODELS, all_options, make_model
 from tinyvae.training.arguments import (
     MODEL_SETTINGS,
     WITH_RESUME,
@@ -87,6 +87,8 @@ def start(given, dataset, xp, ranks):
     settings.setdefault("likelihood", "gaussian" if data.is_table else "bernoulli")
     if "classes" in probe.options and data.y_train is not None:
         settings.setdefault("classes", int(max(data.y_train.max(), data.y_test.max())) + 1)
+    if "hidden" in given and settings["network"] != "mlp":  # also where it is the default
+        raise UserError(FOR_MLP)
     if data.is_table and settings["likelihood"] != "bernoulli":
         data = data.standardized()
     model = make_model(**settings, shape=data.shape, seed=config.seed).to(xp)

@@ -8,7 +8,7 @@ from tinyvae.errors import UserError
 from tinyvae.rng import generator
 from tinyvae.training import on_host, plots
 from tinyvae.training.checkpoint import write_json
-from tinyvae.training.diagnosis import finite
+from tinyvae.training.diagnosis import not_finite
 from tinyvae.training.evaluation import ACTIVE_VARIANCE, evaluate, importance_weighted_bound
 from tinyvae.training.latent import interpolate, quantile_grid
 
@@ -39,8 +39,7 @@ def write_metrics(trainer):
             "bound": float(bound.mean()),
             "elbo": _elbo(model, some, some_labels, seed),  # of the same examples
         }
-    numbers = metrics["test"] | metrics.get("importance_weighted", {})
-    wrong = [name for name in numbers if not finite({name: numbers[name]})]
+    wrong = not_finite(metrics["test"] | metrics.get("importance_weighted", {}))
     if wrong:
         raise UserError(
             f"not finite on the test set: {', '.join(wrong)}; {model.theta.dtype} cannot hold what "

@@ -15,12 +15,11 @@ from tinyvae.engine.backend import array_module, memory_errors
 from tinyvae.engine.optim import SGD, Adam
 from tinyvae.engine.schedules import constant, linear_annealing
 from tinyvae.errors import UserError
-from tinyvae.models.registry import settings_of
 from tinyvae.rng import generator
 from tinyvae.training import state
 from tinyvae.training.checkpoint import save_checkpoint, write_csv, write_json
 from tinyvae.training.config import Config
-from tinyvae.training.diagnosis import all_finite, collapse_warning, finite
+from tinyvae.training.diagnosis import all_finite, collapse_warning, not_finite
 from tinyvae.training.evaluation import evaluate
 from tinyvae.training.feed import Feed
 from tinyvae.training.folder import known_of, locked, set_aside
@@ -118,13 +117,13 @@ class Trainer:
         Raises Diverged, leaving the last checkpoint, if the loss or the gradient is not finite, and
         UserError if the memory of the GPU or of the machine is full.
         """
-        if self.folder and self.model.settings and settings_of(self.model) is None:
+        self.parallel.renew()  # the model may have been changed since
+        about = self.about() | {"dataset_source": ""}  # a path may differ from machine to machine
+        if self.folder and self.model.settings and about["model"] is None:
             say(
                 "WARNING: the model was changed after make_model, so nobody can load it by "
                 "load_model or --resume; keep the code that builds it"
             )
-        self.parallel.renew()  # the model may have been changed since
-        about = self.about() | {"dataset_source": ""}  # a path may differ from machine to machine
         text = json.dumps(about, sort_keys=True, default=str).encode()
         self.ranks.begin(np.frombuffer(text, np.uint8), self.model.theta)
         self.steps.begin_fit()
@@ -200,7 +199,7 @@ class Trainer:
                 self._evaluate(self.x_test, data.y_test, n // TRAINED_PER_TEST),
             )
         )
-        if not (finite(probe) and finite(test)):
+        if not_finite(probe) or not_finite(test):
             raise self.steps.diverged(lambda: evaluate(self.model, self.x_test, data.y_test))
         train = {name: total / n for name, total in self.sums.items()}
         shown = ("total", *train)
